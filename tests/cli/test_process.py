@@ -1,0 +1,119 @@
+"""The command as a process: what a shell sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Ended
+from tests.videos import write_video
+from videomae_cli import __version__
+
+Run = Callable[..., Ended]
+
+
+def test_version(videomae_process: Run) -> None:
+    ended = videomae_process("--version")
+    assert (ended.code, ended.text) == (0, f"videomae {__version__}\n")
+
+
+def test_the_console_script_is_installed() -> None:
+    script = Path(sys.executable).with_name("videomae")
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+    assert "classify" in done.stdout
+
+
+def test_help_names_every_option(videomae: Run) -> None:
+    text = videomae("classify", "--help").text
+    for option in (
+        *("--files-from", "--model", "-m", "--top-k", "-k", "--views", "--stride", "--format", "-f", "--output", "-o"),
+        *("--resume", "--overwrite", "--device", "--dtype", "--attention", "--batch-size", "-b", "--workers", "-j"),
+        *("--offline", "--strict", "--max-pixels", "--allow-images", "--quiet", "-q", "--verbose", "-v", "--debug"),
+    ):
+        assert option in text
+
+
+def test_no_command_and_unknown_command(videomae: Run) -> None:
+    assert videomae().code == 2
+    ended = videomae("clasify")
+    assert ended.code == 2
+    assert "clasify" in ended.err
+
+
+def test_help_into_a_closed_pipe_is_silent() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "videomae_cli", "classify", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def read_terminal(descriptor: int) -> str:
+    """Everything that a process writes to a pseudo-terminal."""
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(descriptor, 65536)
+        except OSError:  # Linux: the other end is closed
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    return b"".join(chunks).decode()
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_table_on_a_terminal(no_color: bool, tmp_path: Path, checkpoint: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", 70)
+    ours, theirs = pty.openpty()
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    env |= {"TERM": "xterm-256color", "COLUMNS": "100"} | ({"NO_COLOR": "1"} if no_color else {})
+    command = [sys.executable, "-m", "videomae_cli", "classify", "clip.mp4", str(video), "-m", str(checkpoint)]
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=env, cwd=tmp_path)
+    os.close(theirs)
+    text = read_terminal(ours)
+    os.close(ours)
+    assert process.wait() == 0
+    assert "clip.mp4" in text
+    assert text.count("class ") == 5
+    assert "━" in text
+    assert ("\x1b[32m" in text) != no_color  # green bars
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_between_two_records(number: int, code: int, tmp_path: Path, checkpoint: Path) -> None:
+    """The signal is sent when the first record has been seen; what is written is whole."""
+    for k in range(60):
+        write_video(tmp_path / f"{k:02d}.mp4", 4) if k == 0 else os.link(tmp_path / "00.mp4", tmp_path / f"{k:02d}.mp4")
+    command = [sys.executable, "-m", "videomae_cli", "classify", str(tmp_path), "-m", str(checkpoint), "-f", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        start = process.stdout.readline() + process.stdout.readline()
+        process.send_signal(number)
+        rest = process.stdout.read()
+        said = process.stderr.read().decode()
+    found = json.loads(start + rest)
+    assert 1 <= len(found) < 60
+    assert process.returncode == code
+    assert f"{60 - len(found)} of 60 inputs are left" in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, videomae_process: Run) -> None:
+    video = write_video(tmp_path / "a.mp4", 4)
+    plain = videomae_process("classify", video, "-m", tmp_path / "nothing-here")
+    debug = videomae_process("classify", video, "-m", tmp_path / "nothing-here", "--debug")
+    assert (plain.code, debug.code) == (3, 3)
+    assert "Traceback" not in plain.err
+    assert "Traceback" in debug.err
+    assert debug.err.endswith(plain.err)

@@ -1,0 +1,367 @@
+"""The cases of the reliability promise that `classify` meets, through the command line, each with its exit code.
+
+Numbers are those of the promise. The checkpoint is small and random; the files are real.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.conftest import Ended
+from tests.videos import (
+    frame_numbers,
+    spoil_packets,
+    write_audio_only,
+    write_cover_art_only,
+    write_huge_gif,
+    write_image,
+    write_playlist,
+    write_random_bytes,
+    write_size_change,
+    write_text,
+    write_truncated,
+    write_video,
+    write_without_moov,
+)
+
+Run = Callable[..., Ended]
+
+
+def records(ended: Ended) -> list[dict]:
+    return [json.loads(line) for line in ended.out.splitlines()]
+
+
+# ---- one bad file: an error record, exit 1 -----------------------------------------------------------------------------
+
+
+def spoil_everything(path: Path) -> Path:
+    return spoil_packets(write_video(path, 12), range(12))
+
+
+BAD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "1 zero byte": ("a.mp4", lambda p: p.write_bytes(b""), "empty"),
+    "2 text": ("a.mp4", write_text, "not_video"),
+    "3 random bytes": ("a.mp4", write_random_bytes, "not_video"),
+    "4 mp4 without moov": ("a.mp4", write_without_moov, "damaged"),
+    "5 audio only": ("a.m4a", write_audio_only, "no_video"),
+    "6 cover art only": ("a.mp3", write_cover_art_only, "no_video"),
+    "9 nothing decodable": ("a.mkv", spoil_everything, "damaged"),
+    "13 decompression bomb": ("a.gif", write_huge_gif, "too_large"),
+    "15 still image": ("a.png", write_image, "image"),
+    "17 playlist": ("a.m3u8", lambda p: write_playlist(p, p.with_name("b.mp4")), "refused"),
+    "17 concat": ("a.ffconcat", lambda p: write_playlist(p, p.with_name("b.mp4")), "refused"),
+    "17 session description": ("a.sdp", lambda p: write_playlist(p, p.with_name("b.mp4")), "refused"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_is_an_error_record(case: str, tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    name, make, kind = BAD_FILES[case]
+    write_video(tmp_path / "b.mp4")
+    make(tmp_path / name)
+    ended = videomae("classify", tmp_path / name, tmp_path / "b.mp4", "-m", checkpoint, "-f", "jsonl")
+    first, second = records(ended)
+    assert ended.code == 1
+    assert (first["path"], first["status"], first["kind"]) == (str(tmp_path / name), "error", kind)
+    assert second["status"] == "ok"
+    assert f"error: {tmp_path / name}: {first['message']}" in ended.err
+
+
+def test_13_max_pixels(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4", width=64, height=48)
+    assert videomae("classify", video, "-m", checkpoint, "--max-pixels", 64 * 48).code == 0
+    ended = videomae("classify", video, "-m", checkpoint, "--max-pixels", 64 * 48 - 1, "-f", "jsonl")
+    assert ended.code == 1
+    assert records(ended)[0]["kind"] == "too_large"
+
+
+def test_15_images_are_taken_when_asked_for(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    write_image(tmp_path / "a.png")
+    ended = videomae("classify", tmp_path, "-m", checkpoint, "--allow-images", "-f", "jsonl")
+    (record,) = records(ended)
+    assert ended.code == 0
+    assert record["sampling"]["frames"] == [[0] * 16]
+
+
+# ---- damaged, but a video: classified with a warning, exit 0; --strict 1 -------------------------------------------------
+
+DAMAGED: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "7 truncated mp4": ("a.mp4", write_truncated, "truncated"),
+    "7 truncated mkv": ("a.mkv", write_truncated, "truncated"),
+    "8 corrupt packets": ("a.mkv", lambda p: spoil_packets(write_video(p, 90, gop=10), [33, 34]), "corrupt"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_video_is_classified_with_a_warning(
+    case: str, tmp_path: Path, checkpoint: Path, videomae: Run
+) -> None:
+    name, make, kind = DAMAGED[case]
+    make(tmp_path / name)
+    lenient = videomae("classify", tmp_path / name, "-m", checkpoint, "-f", "jsonl")
+    assert lenient.code == 0
+    assert any(warning.startswith(kind) for warning in records(lenient)[0]["warnings"])
+    strict = videomae("classify", tmp_path / name, "-m", checkpoint, "-f", "jsonl", "--strict")
+    assert strict.code == 1
+    assert records(strict)[0]["kind"] == kind
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 15, 40])
+def test_14_short_videos_are_padded_and_marked(num_frames: int, tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4", num_frames)
+    ended = videomae("classify", video, "-m", checkpoint, "-f", "jsonl")
+    (record,) = records(ended)
+    (frames,) = record["sampling"]["frames"]
+    assert ended.code == 0
+    assert len(frames) == 16
+    assert frames == sorted(frames)
+    assert frames[-1] == num_frames - 1
+    assert "padded" in record["warnings"]
+
+
+def test_16_size_changes_mid_stream(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_size_change(tmp_path / "a.ts", 40)
+    ended = videomae("classify", video, "-m", checkpoint, "-f", "jsonl", "--views", "1x3")
+    assert ended.code == 0
+    assert records(ended)[0]["status"] == "ok"
+
+
+# ---- names ---------------------------------------------------------------------------------------------------------------
+
+ODD_NAMES = [
+    b"12:30 clip.mp4",
+    b"-leading-dash.mp4",
+    b"new\nline.mp4",
+    b"tab\tand\x1b[31mred.mp4",
+    "\u4f60\u597d \U0001f600.mp4".encode(),
+    b"not-utf8-\xff\xfe.mp4",
+    b"http:x.mp4",
+    b"%03d.mp4",
+    b"[bracket]*.mp4",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=repr)
+def test_18_odd_names(name: bytes, tmp_path: Path, checkpoint: Path, videomae: Run, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.rename(write_video(tmp_path / "plain.mp4"), os.fsencode(tmp_path) + b"/" + name)
+    ended = videomae("classify", "-m", checkpoint, "-f", "jsonl", "--", os.fsdecode(name))
+    (record,) = records(ended)
+    assert ended.code == 0
+    assert os.fsencode(record["path"]) == name  # lossless
+    text = videomae("classify", "-m", checkpoint, "-k", 3, "--", os.fsdecode(name))
+    assert [line.count(b"\t") for line in text.out.splitlines()] == [2, 2, 2]  # one line a label, whatever the name
+    assert b"\x1b" not in text.out
+    assert text.out.decode("utf-8")
+
+
+# ---- what is asked for ---------------------------------------------------------------------------------------------------
+
+
+def test_19_a_missing_named_path_is_a_usage_error_before_the_model_loads(tmp_path: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    ended = videomae("classify", video, tmp_path / "nope.mp4", "-m", tmp_path / "no-model")
+    assert ended.code == 2
+    assert "nope.mp4" in ended.err
+    assert "no-model" not in ended.err
+    assert ended.out == b""
+
+
+def test_20_a_missing_path_in_a_list_is_a_record(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'nope.mp4'}\n\n{video}\n")
+    ended = videomae("classify", "--files-from", tmp_path / "list.txt", "-m", checkpoint, "-f", "jsonl")
+    assert ended.code == 1
+    assert [(r["status"], r.get("kind")) for r in records(ended)] == [("error", "missing"), ("ok", None)]
+
+
+def drop_override() -> None:
+    """Even for root, permissions count again (PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None)
+        for capability in (1, 2):
+            assert libc.prctl(24, capability, 0, 0, 0) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="drops capabilities by a Linux call")
+def test_21_22_unreadable_file_and_folder(tmp_path: Path, checkpoint: Path, videomae_process: Run) -> None:
+    write_video(tmp_path / "tree" / "c.mp4")
+    write_video(tmp_path / "tree" / "locked" / "a.mp4")
+    forbidden = write_video(tmp_path / "tree" / "b.mp4")
+    forbidden.chmod(0)
+    (tmp_path / "tree" / "locked").chmod(0)
+    try:
+        ended = videomae_process(
+            "classify", tmp_path / "tree", "-m", checkpoint, "-f", "jsonl", preexec_fn=drop_override
+        )
+    finally:
+        (tmp_path / "tree" / "locked").chmod(0o755)
+    assert ended.code == 1
+    found = {Path(r["path"]).name: (r["status"], r.get("kind")) for r in records(ended)}
+    assert found == {"b.mp4": ("error", "unreadable"), "locked": ("error", "unreadable"), "c.mp4": ("ok", None)}
+
+
+def test_23_a_symlink_loop_is_walked_once(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    write_video(tmp_path / "tree" / "deep" / "a.mp4")
+    (tmp_path / "tree" / "deep" / "up").symlink_to(tmp_path / "tree")
+    (tmp_path / "tree" / "self").symlink_to(tmp_path / "tree" / "self")
+    ended = videomae("classify", tmp_path / "tree", "-m", checkpoint, "-f", "jsonl")
+    assert ended.code == 0
+    assert [r["path"] for r in records(ended)] == [str(tmp_path / "tree" / "deep" / "a.mp4")]
+
+
+def test_24_pipes_and_sockets(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "tree" / "a.mp4")
+    os.mkfifo(tmp_path / "tree" / "pipe.mp4")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "tree" / "socket.mp4"))
+        folder = videomae("classify", tmp_path / "tree", "-m", checkpoint, "-f", "jsonl")
+        assert folder.code == 0
+        assert [r["path"] for r in records(folder)] == [str(video)]
+        for named in (tmp_path / "tree" / "pipe.mp4", tmp_path / "tree" / "socket.mp4", Path("/dev/null")):
+            ended = videomae("classify", named, "-m", checkpoint)
+            assert ended.code == 2
+            assert str(named) in ended.err
+
+
+def test_25_nothing_to_classify(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    assert videomae("classify", tmp_path / "empty", "-m", checkpoint).code == 2
+    assert videomae("classify", tmp_path, "-m", checkpoint).code == 2
+    assert videomae("classify", str(tmp_path / "*.mp4"), "-m", checkpoint).code == 2
+    assert videomae("classify", "-m", checkpoint).code == 2
+
+
+def test_26_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    """The reader itself: between opening and the end of reading, the file grows."""
+    from videomae_cli.errors import VideoError
+    from videomae_cli.video.reader import VideoReader
+
+    path = write_video(tmp_path / "a.mp4")
+    with pytest.raises(VideoError) as caught, VideoReader(path) as video:
+        with path.open("ab") as file:
+            file.write(b"more")
+        video.read([0, 1])
+    assert caught.value.kind == "changed"
+    assert caught.value.exit_code == 1
+
+
+def test_27_the_same_file_twice(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    (tmp_path / "link.mp4").symlink_to(video)
+    ended = videomae("classify", video, tmp_path, video, "-m", checkpoint, "-f", "jsonl")
+    assert ended.code == 0
+    assert [r["path"] for r in records(ended)] == [str(video)]
+    assert "once" in ended.err
+
+
+# ---- where it goes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv"])
+def test_28_an_output_that_exists(suffix: str, tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video, output = write_video(tmp_path / "a.mp4"), tmp_path / f"labels.{suffix}"
+    output.write_text("precious")
+    ended = videomae("classify", video, "-m", tmp_path / "no-model", "-o", output)
+    assert ended.code == 2
+    assert "--overwrite" in ended.err
+    assert output.read_text() == "precious"
+    assert videomae("classify", video, "-m", checkpoint, "-o", output, "--overwrite").code == 0
+    assert "precious" not in output.read_text()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_28_a_run_that_goes_on(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    first, second = write_video(tmp_path / "a.mp4"), write_video(tmp_path / "b.mp4")
+    output = tmp_path / "labels.jsonl"
+    assert videomae("classify", first, "-m", checkpoint, "-o", output).code == 0
+    whole = output.read_bytes()
+    output.write_bytes(whole + b'{"path": "torn')
+    assert videomae("classify", first, second, "-m", checkpoint, "-o", output, "--resume").code == 0
+    assert output.read_bytes().startswith(whole)
+    assert [json.loads(line)["path"] for line in output.open()] == [str(first), str(second)]
+    assert videomae("classify", first, second, "-m", tmp_path / "no-model", "-o", output, "--resume").code == 0
+
+
+def test_29_an_output_that_cannot_be_written(tmp_path: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    for output in (tmp_path / "no-folder" / "x.jsonl", Path("/proc/x.jsonl")):
+        ended = videomae("classify", video, "-m", tmp_path / "no-model", "-o", output)
+        assert ended.code == 4
+        assert str(output) in ended.err
+
+
+def test_31_a_closed_pipe_is_a_silent_0(tmp_path: Path, checkpoint: Path, videomae_process: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    (tmp_path / "list.txt").write_text(f"{video}\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    import subprocess
+
+    command = [sys.executable, "-m", "videomae_cli", "classify", str(video), "-m", str(checkpoint), "-f", "jsonl"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# ---- the machine and the model -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
+def test_52_a_device_that_is_absent(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    ended = videomae("classify", video, "-m", checkpoint, "--device", "cuda")
+    assert ended.code == 4
+    assert "hint:" in ended.err
+    assert videomae("classify", video, "-m", checkpoint, "--device", "auto").code == 0
+
+
+@pytest.mark.parametrize("option", ["--device", "--dtype", "--attention"])
+def test_53_a_choice_that_is_none(option: str, tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    ended = videomae("classify", video, "-m", checkpoint, option, "nonsense")
+    assert ended.code == 2
+    assert "nonsense" in ended.err
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_53_what_the_cpu_can_do_works(dtype: str, attention: str, tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    assert videomae("classify", video, "-m", checkpoint, "--dtype", dtype, "--attention", attention).code == 0
+
+
+def test_53_a_dtype_that_the_device_cannot_compute_in() -> None:
+    """The meta device computes nothing real, but refuses what a device can refuse: float8 has no layer norm."""
+    from videomae_cli.errors import MachineError
+    from videomae_cli.inference import device
+
+    with pytest.raises(MachineError, match="float8"):
+        device.check_dtype("float8_e4m3fn", torch.float8_e4m3fn, torch.device("cpu"))
+
+
+def test_57_logits_that_are_not_finite(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    """Finite weights, huge enough that float32 overflows on the way."""
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["classifier.weight"] = torch.full_like(weights["classifier.weight"], 3e38)
+    broken = tmp_path / "overflowing"
+    broken.mkdir()
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    for name in ("config.json", "preprocessor_config.json"):
+        (broken / name).write_bytes((checkpoint / name).read_bytes())
+    video = write_video(tmp_path / "a.mp4")
+    ended = videomae("classify", video, "-m", broken, "-f", "jsonl")
+    assert ended.code == 1
+    assert records(ended)[0]["kind"] == "non_finite"

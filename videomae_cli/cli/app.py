@@ -1,0 +1,47 @@
+"""The `videomae` command: its sub-commands, declared lazily, behind one error boundary."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .boundary import run
+from .classify import classify
+
+app = typer.Typer(
+    name="videomae",
+    help="Say what happens in a video, with VideoMAE.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"videomae {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Say what happens in a video, with VideoMAE."""
+
+
+# An option that is not given may come from the environment: --batch-size from VIDEOMAE_BATCH_SIZE.
+app.command(context_settings={"auto_envvar_prefix": "VIDEOMAE"})(classify)
+
+
+def main() -> None:
+    """The console entry point: run, and exit with the code that RELIABILITY promises."""
+    sys.exit(run(app, sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""`videomae classify`: files, folders and lists in; one record for each out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..inference.ledger import read_done
+from ..inference.records import Failure
+from ..report.text import printable
+from . import options as opt
+from .boundary import Interruption
+from .inputs import collect_inputs
+from .output import RecordOutput, check_writable, choose_format
+from .progress import BatchProgress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from ..inference.batch import Look
+    from ..inference.classifier import VideoClassifier
+    from ..inference.records import Record
+    from ..report.formats import FormatName
+
+DEFAULT_TOP_K = 5
+SOME_FAILED = 1
+
+
+def classify(
+    inputs: opt.Inputs = None,
+    files_from: opt.FilesFrom = None,
+    model: opt.Model = "base-k400",
+    revision: opt.Revision = None,
+    top_k: opt.TopK = None,
+    views: opt.Views = "1x1",
+    stride: opt.Stride = None,
+    format: opt.Format = None,
+    output: opt.Output = None,
+    resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
+    device: opt.Device = "auto",
+    dtype: opt.Dtype = "auto",
+    attention: opt.Attention = "auto",
+    batch_size: opt.BatchSize = "auto",
+    workers: opt.Workers = "auto",
+    offline: opt.Offline = False,
+    strict: opt.Strict = False,
+    allow_images: opt.AllowImages = False,
+    max_pixels: opt.MaxPixels = 8192 * 8192,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
+) -> int:
+    """Name what happens in videos.
+
+    One record for each input on stdout: a table on a terminal, tab-separated lines in a pipe, or --format.
+    Exit code 0: all classified; 1: some inputs failed; 2: usage; 3: model; 4: device, memory or disk.
+
+    Every option can be set in the environment too: --batch-size is VIDEOMAE_BATCH_SIZE.
+    """
+    from ..inference.batch import Look  # not at the top: --help does without it
+
+    format_ = choose_format(format, output)
+    console = _stdout_terminal() if format_ == "text" and output is None else None
+    look = Look(
+        views=opt.parse_views(views),
+        stride=stride,
+        top_k=top_k or (1 if format_ == "text" and console is None else DEFAULT_TOP_K),
+        batch_size=opt.parse_count("--batch-size", batch_size),
+        num_workers=opt.parse_count("--workers", workers) or 1,
+        max_pixels=max_pixels,
+        allow_images=allow_images,
+        strict=strict,
+        debug=debug,
+    )
+    speaker = Speaker(quiet=quiet, verbose=verbose)
+    found = collect_inputs(inputs or [], files_from, allow_images=allow_images)
+    if found.num_repeated:
+        speaker.note(f"{found.num_repeated} inputs name a file that is there already; each file is classified once")
+    items = _without_done(found.items, output, format_, resume=resume, overwrite=overwrite)
+    if not items:
+        speaker.note(f"nothing to do: {output} holds a record for every input")
+        return 0
+
+    from ..inference.classifier import VideoClassifier  # torch, av and the hub come in here, and not before
+
+    classifier = VideoClassifier.from_pretrained(
+        model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
+    )
+    speaker.introduce(classifier)
+    with RecordOutput(format_, output, append=resume, console=console) as out:
+        return _classify_items(classifier, items, look, out, speaker)
+
+
+def _classify_items(
+    classifier: VideoClassifier, items: list[str | Failure], look: Look, out: RecordOutput, speaker: Speaker
+) -> int:
+    """Classify, write, tell; returns the exit code."""
+    from ..inference.batch import classify_files
+
+    start = time.monotonic()
+    num_done = num_failed = 0
+    with (
+        Interruption() as interruption,
+        BatchProgress(len(items), quiet=speaker.quiet) as progress,
+        closing(classify_files(classifier, items, look)) as records,
+    ):
+        for record in records:
+            with progress.out_of_the_way():
+                out.write(record)
+                speaker.tell(record)
+            progress.advance()
+            num_done += 1
+            num_failed += isinstance(record, Failure)
+            if interruption.exit_code:
+                break
+    if len(items) > 1:
+        seconds = time.monotonic() - start
+        speaker.note(f"{num_done - num_failed} classified, {num_failed} failed, {seconds:.1f} s")
+    if interruption.exit_code and num_done < len(items):
+        speaker.note(f"interrupted: {len(items) - num_done} of {len(items)} inputs are left")
+        return interruption.exit_code
+    return SOME_FAILED if num_failed else 0
+
+
+def _without_done(
+    items: list[str | Failure], output: Path | None, format_: FormatName, *, resume: bool, overwrite: bool
+) -> list[str | Failure]:
+    """The items that `output` does not hold yet, once it is sure that `output` may be written."""
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other", "Go on with the file, or replace it.")
+    if output is None:
+        if resume or overwrite:
+            raise UsageError("--resume and --overwrite are about an output file", "Name it with -o.")
+        return items
+    if resume and format_ != "jsonl":
+        raise UsageError(
+            f"--resume cannot go on with {format_}", "Write .jsonl, whose records are appended one by one."
+        )
+    if output.is_file() and not (resume or overwrite):
+        raise UsageError(f"{str(output)!r} exists", "Go on with it by --resume, or replace it by --overwrite.")
+    check_writable(output)
+    done = read_done(output) if resume and output.exists() else set()
+    return [item for item in items if (item.path if isinstance(item, Failure) else item) not in done]
+
+
+def _stdout_terminal() -> Console | None:
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    return Console()
+
+
+class Speaker:
+    """Says on stderr what is not data.
+
+    Args:
+        quiet: say nothing but errors.
+        verbose: say also what is loaded and which frames are seen.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+
+    def note(self, text: str) -> None:
+        """Say something, unless quiet."""
+        if not self.quiet:
+            print(printable(text), file=sys.stderr, flush=True)
+
+    def introduce(self, classifier: VideoClassifier) -> None:
+        """What was loaded, and what the user should know of it."""
+        for warning in classifier.warnings:
+            self.note(f"warning: {warning}")
+        if self.verbose:
+            config = classifier.model.config
+            size = f"width {config.hidden_size}, {config.num_hidden_layers} layers, {config.num_frames} frames"
+            self.note(f"model: {size}, {len(classifier.labels)} labels, {classifier.dtype} on {classifier.device}")
+
+    def tell(self, record: Record) -> None:
+        """The failure, the warnings, and with -v the frames of one record."""
+        path = printable(record.path)
+        if isinstance(record, Failure):
+            print(f"error: {path}: {printable(record.message)}", file=sys.stderr, flush=True)
+            return
+        for warning in record.warnings:
+            self.note(f"warning: {path}: {warning}")
+        if self.verbose:
+            for frames in record.sampling.frames:
+                self.note(f"{path}: frames {' '.join(map(str, frames))}")

@@ -1,0 +1,135 @@
+"""Options that several commands share, each declared once, and the parsers of their values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+
+
+def _option(*names: str, help: str, panel: str, metavar: str = "", **limits: Any) -> Any:
+    """A typer option, laid out as the house does: a panel for each topic, no noise about environment variables."""
+    return typer.Option(
+        *names, help=help, rich_help_panel=panel, metavar=metavar, show_envvar=False, show_default=False, **limits
+    )
+
+
+WHAT, MODEL, OUTPUT, MACHINE, TALK = "What to look at", "Model", "Output", "Machine", "Talk"
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(help="Video files, folders (searched recursively) and quoted glob patterns.", show_envvar=False),
+]
+FilesFrom = Annotated[
+    str | None, _option(panel=WHAT, metavar="FILE|-", help="Also the files in this list, one a line; - is stdin.")
+]
+Views = Annotated[
+    str,
+    _option(
+        panel=WHAT, metavar="TxS", help="Temporal x spatial views, averaged: 1x1, or 5x3 as in the paper. Default 1x1."
+    ),
+]
+Stride = Annotated[
+    int | None,
+    _option(
+        panel=WHAT,
+        metavar="N",
+        min=1,
+        help="Take every N-th frame. Default 4; Something-Something V2 checkpoints: equal segments of the video.",
+    ),
+]
+AllowImages = Annotated[bool, _option("--allow-images", panel=WHAT, help="Take still images as videos of one frame.")]
+Strict = Annotated[bool, _option("--strict", panel=WHAT, help="Count truncated and partly corrupt videos as failed.")]
+MaxPixels = Annotated[
+    int, _option(panel=WHAT, metavar="N", min=1, help="Refuse videos with more pixels in a frame. Default 67108864.")
+]
+
+Model = Annotated[
+    str,
+    _option(
+        "--model",
+        "-m",
+        panel=MODEL,
+        metavar="NAME|PATH",
+        help="Alias, hub id, checkpoint folder, .safetensors or .pth file. Default base-k400.",
+    ),
+]
+Revision = Annotated[str | None, _option(panel=MODEL, metavar="NAME", help="Branch, tag or commit of a hub id.")]
+Offline = Annotated[bool, _option("--offline", panel=MODEL, help="Use cached models only; make no request.")]
+
+TopK = Annotated[
+    int | None,
+    _option(
+        "--top-k", "-k", panel=OUTPUT, metavar="N", min=1, help="Labels for each video. Default 5; in a text pipe 1."
+    ),
+]
+Format = Annotated[
+    str | None,
+    _option(
+        "--format",
+        "-f",
+        panel=OUTPUT,
+        metavar="NAME",
+        help="text, json, jsonl or csv. Default: the suffix of --output, else text.",
+    ),
+]
+Output = Annotated[
+    Path | None, _option("--output", "-o", panel=OUTPUT, metavar="FILE", help="Write here instead of to stdout.")
+]
+Resume = Annotated[
+    bool, _option("--resume", panel=OUTPUT, help="Go on with a .jsonl output: skip the inputs that it holds.")
+]
+Overwrite = Annotated[bool, _option("--overwrite", panel=OUTPUT, help="Replace an output file that exists.")]
+
+Device = Annotated[
+    str,
+    _option(panel=MACHINE, metavar="NAME", help="cpu, cuda, cuda:N, mps, or auto: an accelerator when there is one."),
+]
+Dtype = Annotated[
+    str,
+    _option(
+        panel=MACHINE,
+        metavar="NAME",
+        help="float32, bfloat16, float16, or auto: float16 on CUDA, else float32.",
+    ),
+]
+Attention = Annotated[str, _option(panel=MACHINE, metavar="NAME", help="eager, sdpa, or auto: sdpa.")]
+BatchSize = Annotated[
+    str, _option("--batch-size", "-b", panel=MACHINE, metavar="N", help="Views in one forward pass. Default auto: all.")
+]
+Workers = Annotated[
+    str, _option("--workers", "-j", panel=MACHINE, metavar="N", help="Videos that are decoded ahead. Default auto: 1.")
+]
+
+Quiet = Annotated[bool, _option("--quiet", "-q", panel=TALK, help="Only data and errors.")]
+Verbose = Annotated[bool, _option("--verbose", "-v", panel=TALK, help="Tell what is loaded and which frames are seen.")]
+Debug = Annotated[bool, _option("--debug", panel=TALK, help="Show the traceback of an error.")]
+
+
+def parse_views(text: str) -> tuple[int, int]:
+    """`"5x3"` -> (5, 3): temporal and spatial views.
+
+    Raises:
+        UsageError: it is not two positive numbers with an x between.
+    """
+    match = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text.strip())
+    if not match:
+        raise UsageError(f"--views is {text!r}", "Write temporal x spatial views, such as 1x1 or 5x3 (at most 99x99).")
+    return int(match[1]), int(match[2])
+
+
+def parse_count(option: str, text: str) -> int | None:
+    """`"auto"` -> None, `"4"` -> 4.
+
+    Raises:
+        UsageError: it is neither "auto" nor a positive number.
+    """
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise UsageError(f"{option} is {text!r}", "Give a positive number, or auto.")
+    return int(text)

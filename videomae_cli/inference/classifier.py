@@ -1,0 +1,280 @@
+"""VideoClassifier: one video in, its labels out.
+
+Letters: V views (temporal x spatial), T frames, C channels, H W pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import MachineError, UsageError, VideoError
+from ..model.videomae import VideoMAEForVideoClassification
+from ..video.processor import VideoMAEImageProcessor
+from ..video.reader import DEFAULT_MAX_PIXELS, VideoReader
+from ..video.sampling import Sampling, is_padded
+from .device import choose_attention, choose_device, choose_dtype
+from .labels import name_classes
+from .records import Prediction, SampledFrames, ScoredLabel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..model.config import VideoMAEConfig
+    from ..video.reader import VideoInfo
+
+DEFAULT_STRIDE = 4  # frames; how the Kinetics-400 checkpoints were trained
+SSV2_NUM_LABELS = 174  # Something-Something V2: trained on one frame from each of 16 equal segments
+
+
+@dataclass(frozen=True)
+class PreparedVideo:
+    """A video that is ready for the model.
+
+    Attributes:
+        path: the input, as it was named.
+        pixel_values: float32 (V, T, C, H, W), normalised.
+        sampling: the frames that were looked at.
+        video: what the file says of itself.
+        warnings: "padded", "truncated: ...", "corrupt: ..." and the like.
+    """
+
+    path: str
+    pixel_values: torch.Tensor
+    sampling: SampledFrames
+    video: VideoInfo
+    warnings: tuple[str, ...]
+
+
+class VideoClassifier:
+    """A loaded checkpoint with everything that turns a file into labels.
+
+    Args:
+        model: the network, on its device, in its dtype, in evaluation mode.
+        processor: frames to pixel values, as the checkpoint was trained.
+        labels: the name of each output.
+        warnings: what the user should know of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        model: VideoMAEForVideoClassification,
+        processor: VideoMAEImageProcessor,
+        labels: Sequence[str],
+        warnings: Sequence[str] = (),
+    ) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.labels = tuple(labels)
+        self.warnings = tuple(warnings)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        device: str = "auto",
+        dtype: str = "auto",
+        attention: str = "auto",
+        *,
+        revision: str | None = None,
+        offline: bool = False,
+    ) -> VideoClassifier:
+        """Load a checkpoint.
+
+        Args:
+            name_or_path: an alias ("base-k400"), a hub id, a folder, or a .safetensors or .pth file.
+            device: "auto" or a torch device.
+            dtype: "auto", "float32", "bfloat16" or "float16".
+            attention: "auto", "eager" or "sdpa".
+            revision: branch, tag or commit of a hub repository.
+            offline: use what is cached and make no request.
+
+        Raises:
+            ModelError: the checkpoint cannot be found, fetched or loaded.
+            MachineError: the device or dtype is not to be had here.
+            UsageError: an argument is none of its choices.
+        """
+        torch_device = choose_device(device)
+        torch_dtype = choose_dtype(dtype, torch_device)
+        backend = choose_attention(attention)
+        try:
+            model = VideoMAEForVideoClassification.from_pretrained(
+                name_or_path,
+                attn_implementation=backend,
+                dtype=torch_dtype,
+                revision=revision,
+                offline=offline,
+            ).to(torch_device)
+        except torch.OutOfMemoryError as error:
+            raise MachineError(
+                f"out of memory on {torch_device} while loading the model", "Use --device cpu."
+            ) from error
+        processor = VideoMAEImageProcessor.from_pretrained(name_or_path, revision=revision, offline=offline)
+        labels, label_warning = name_classes(model.config.id2label, model.config.num_labels)
+        warnings = [*model.load_warnings, *([label_warning] if label_warning else [])]
+        return cls(model, processor, labels, warnings)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the model computes in."""
+        return self.model.dtype
+
+    def sampling(self, stride: int | None = None) -> Sampling:
+        """How this checkpoint wants its frames chosen.
+
+        Args:
+            stride: distance of neighbouring frames; None follows the data set that the checkpoint was trained on.
+        """
+        config = self.model.config
+        if stride is None and config.num_labels == SSV2_NUM_LABELS:
+            return Sampling("segments", num_frames=config.num_frames)
+        return Sampling("dense", num_frames=config.num_frames, stride=DEFAULT_STRIDE if stride is None else stride)
+
+    def logits(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """One forward pass.
+
+        Args:
+            pixel_values: (B, T, C, H, W), normalised; any device, any floating dtype.
+
+        Returns:
+            (B, num_labels), on the model's device and in its dtype.
+
+        Raises:
+            MachineError: out of memory.
+        """
+        try:
+            with torch.inference_mode():
+                moved = pixel_values.to(device=self.device, dtype=self.dtype, non_blocking=True)
+                logits = self.model(moved).logits
+        except torch.OutOfMemoryError as error:
+            raise MachineError(
+                f"out of memory on {self.device} with {len(pixel_values)} views at once",
+                "Use a smaller --batch-size, --dtype bfloat16, or --device cpu.",
+            ) from error
+        assert isinstance(logits, torch.Tensor)
+        return logits
+
+    def classify(
+        self,
+        path: str | os.PathLike[str],
+        top_k: int = 5,
+        views: tuple[int, int] = (1, 1),
+        stride: int | None = None,
+    ) -> Prediction:
+        """Name what happens in a video.
+
+        Args:
+            path: a video file.
+            top_k: how many labels, at least 1; more than there are gives all.
+            views: temporal x spatial views, whose probabilities are averaged; (5, 3) is the paper's protocol.
+            stride: distance of neighbouring frames in frames of the source; None is the checkpoint's own (4, or equal
+                segments for Something-Something V2).
+
+        Raises:
+            VideoError: this file cannot be read or classified; `.kind` says why.
+        """
+        return self.predict(self.prepare(path, views=views, stride=stride), top_k=top_k)
+
+    def prepare(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        views: tuple[int, int] = (1, 1),
+        stride: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        allow_images: bool = False,
+        strict: bool = False,
+    ) -> PreparedVideo:
+        """Read, sample and normalise: everything before the forward pass. Safe to call from several threads.
+
+        Args:
+            path: a video file.
+            views: temporal x spatial views.
+            stride: see `classify`.
+            max_pixels: refuse files whose frames are larger, in pixels of one frame.
+            allow_images: take a still image for a video of one frame.
+            strict: refuse files that end early or hold packets that do not decode.
+
+        Raises:
+            VideoError: this file cannot be read.
+            UsageError: `views` or `stride` is not positive.
+        """
+        num_segments, num_crops = views
+        if num_segments < 1 or num_crops < 1:
+            raise UsageError(f"views must be at least 1x1, not {num_segments}x{num_crops}")
+        sampling = self.sampling(stride)
+        with VideoReader(path, max_pixels=max_pixels, allow_images=allow_images) as video:
+            info = video.info
+            segments = sampling.indices(info.num_frames, num_segments=num_segments)
+            clip = video.read([index for segment in segments for index in segment])
+        if strict:
+            _refuse_damage(clip.warnings)
+        per_segment = clip.frames.reshape(num_segments, sampling.num_frames, *clip.frames.shape[1:])
+        pixel_values = torch.cat([self.processor.crops(frames, num_crops) for frames in per_segment])
+        return PreparedVideo(
+            path=os.fspath(path),
+            pixel_values=pixel_values,
+            sampling=SampledFrames(
+                views=f"{num_segments}x{num_crops}",
+                stride=sampling.stride if sampling.kind == "dense" else None,
+                frames=tuple(tuple(segment) for segment in segments),
+            ),
+            video=info,
+            warnings=(*(["padded"] if any(map(is_padded, segments)) else []), *clip.warnings),
+        )
+
+    def predict(self, prepared: PreparedVideo, *, top_k: int = 5, batch_size: int | None = None) -> Prediction:
+        """Forward pass, mean over views, best labels.
+
+        Args:
+            prepared: from `prepare`.
+            top_k: how many labels, at least 1.
+            batch_size: views in one forward pass; None takes all of them.
+
+        Raises:
+            VideoError: the output is not finite (kind "non_finite").
+            MachineError: out of memory.
+        """
+        if top_k < 1:
+            raise UsageError(f"top_k must be at least 1, not {top_k}")
+        chunks = prepared.pixel_values.split(batch_size or len(prepared.pixel_values))
+        logits = torch.cat([self.logits(chunk) for chunk in chunks]).float()  # (V, num_labels)
+        scores = to_scores(logits, self.model.config).mean(dim=0).cpu()
+        if not scores.isfinite().all():
+            raise VideoError("non_finite", f"the model's output for {prepared.path!r} is not finite ({self.dtype})")
+        best = scores.topk(min(top_k, len(scores)))
+        return Prediction(
+            path=prepared.path,
+            predictions=tuple(
+                ScoredLabel(self.labels[index], index, score)
+                for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            ),
+            sampling=prepared.sampling,
+            video=prepared.video,
+            warnings=prepared.warnings,
+        )
+
+
+def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:
+    """Scores from logits, by the kind of problem: softmax, sigmoid for several labels at once, raw for regression."""
+    if config.problem_type == "regression" or config.num_labels == 1:
+        return logits
+    if config.problem_type == "multi_label_classification":
+        return logits.sigmoid()
+    return logits.softmax(dim=-1)
+
+
+def _refuse_damage(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        if warning.startswith("truncated"):
+            raise VideoError("truncated", warning)
+        if warning.startswith("corrupt"):
+            raise VideoError("corrupt", warning)

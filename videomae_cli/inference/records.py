@@ -1,0 +1,132 @@
+"""What is said of one input: a prediction or a failure, and the dictionary that every output format is made from.
+
+No torch here: `report/` stands on this file alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..errors import VideoErrorKind
+    from ..video.reader import VideoInfo
+
+
+@dataclass(frozen=True)
+class ScoredLabel:
+    """One label with its score.
+
+    Attributes:
+        label: the class name.
+        index: the class index, 0 to num_labels - 1.
+        score: probability in [0, 1]; for a regression checkpoint the raw output.
+    """
+
+    label: str
+    index: int
+    score: float
+
+
+@dataclass(frozen=True)
+class SampledFrames:
+    """Which frames the model saw.
+
+    Attributes:
+        views: temporal x spatial views, such as "1x1" or "5x3".
+        stride: distance of neighbouring frames, in frames; None when the video was cut into equal segments.
+        frames: for each temporal view the frame numbers, in presentation order from 0.
+    """
+
+    views: str
+    stride: int | None
+    frames: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one video.
+
+    Attributes:
+        path: the input, as it was named.
+        predictions: the top labels, best first.
+        sampling: the frames that were looked at.
+        video: what `probe` says of the file.
+        warnings: what a reader of the labels should know, such as "padded" or "truncated: ...".
+    """
+
+    path: str
+    predictions: tuple[ScoredLabel, ...]
+    sampling: SampledFrames
+    video: VideoInfo
+    warnings: tuple[str, ...] = ()
+
+    status = "ok"
+
+    @property
+    def label(self) -> str:
+        """The best label."""
+        return self.predictions[0].label
+
+    @property
+    def score(self) -> float:
+        """The best label's score."""
+        return self.predictions[0].score
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain values, in the order in which it is written."""
+        video, sampling = self.video, self.sampling
+        return {
+            "path": self.path,
+            "status": self.status,
+            "predictions": [{"label": p.label, "index": p.index, "score": round(p.score, 6)} for p in self.predictions],
+            "sampling": {
+                "views": sampling.views,
+                "stride": sampling.stride,
+                "frames": [list(view) for view in sampling.frames],
+            },
+            "video": {
+                "num_frames": video.num_frames,
+                "fps": video.fps,
+                "duration_seconds": video.duration_seconds,
+                "width": video.width,
+                "height": video.height,
+                "codec": video.codec,
+                "rotation": video.rotation,
+            },
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one input has no labels.
+
+    Attributes:
+        path: the input, as it was named.
+        kind: one of `errors.VIDEO_ERROR_KINDS`.
+        message: what was wrong, for people.
+    """
+
+    path: str
+    kind: VideoErrorKind
+    message: str
+
+    status = "error"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain values, in the order in which it is written."""
+        return {"path": self.path, "status": self.status, "kind": self.kind, "message": self.message}
+
+
+Record = Prediction | Failure
+
+
+def to_json(record: Record) -> str:
+    """One line of JSON. Bytes of a name that are not UTF-8 come out as lone-surrogate escapes, so nothing is lost.
+
+    `json.loads(line)["path"]` gives back the very string that `os.fsencode` turns into the file's name.
+    """
+    line = json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False)
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,383 @@
+"""From decoded frames to the pixels that a model takes: resize, centre crop, rescale, normalise.
+
+The options and their meaning are those of transformers (HF image_processing_pil_videomae.py, image_transforms.py);
+`preprocessor_config.json` is read and written as it does. The pixels agree with its Pillow-backed processor within
+one level of 255.
+
+Letters: B videos, T frames, C channels, H W pixels.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from collections.abc import Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..errors import ModelError, UsageError, VideoError
+from .inputs import LAYOUTS, VideoInput, as_levels, load_frames, to_tensor
+from .resize import RESAMPLE_NAMES, resize
+from .sampling import crop_offsets
+
+FILE_NAME = "preprocessor_config.json"
+MAX_EDGE_PX = 8192
+"""Longest edge that a processor may ask for."""
+
+MAX_RESIZED_PX = 2**26
+"""Most pixels that one frame may be resized to; 224 px high, that is 1300 times as wide."""
+
+_TENSOR_KINDS = ("pt", "np", "tf", "jax")
+_CLASS_KEYS = ("image_processor_type", "feature_extractor_type")  # in files; the class itself says it here
+_FOREIGN = {"tf": ("tensorflow", "convert_to_tensor"), "jax": ("jax.numpy", "asarray")}
+
+
+class BatchFeature(dict[str, Any]):
+    """What a processor returns: `batch["pixel_values"]`, `batch.pixel_values`, or `model(**batch)`."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}") from None
+
+    def to(self, *args: Any, **kwargs: Any) -> BatchFeature:
+        """Move or cast the tensors in place; the arguments are those of `torch.Tensor.to`."""
+        for key, value in self.items():
+            if isinstance(value, Tensor):
+                self[key] = value.to(*args, **kwargs)
+        return self
+
+
+class VideoMAEImageProcessor:
+    """Prepares videos for VideoMAE.
+
+    Args:
+        do_resize: resize, before anything else.
+        size: {"shortest_edge": n} keeps the proportions (the other edge is rounded down), {"height": h, "width": w}
+            does not; n alone means the former. Default: shortest edge 224 px.
+        resample: a filter as its Pillow number, enumeration or name; 2 is bilinear.
+        do_center_crop: cut the centre out; a smaller picture gets a black margin.
+        crop_size: {"height": h, "width": w}; n alone means a square. Default: 224 px.
+        do_rescale: multiply by `rescale_factor`.
+        rescale_factor: default 1/255, from levels to [0, 1].
+        do_normalize: subtract `image_mean` and divide by `image_std`, last.
+        image_mean: one value, or one for each channel. Default: 0.5.
+        image_std: likewise.
+        **extra: what else a processor file holds; kept, and written back.
+
+    Raises:
+        UsageError: a value of the wrong kind or range.
+    """
+
+    def __init__(
+        self,
+        do_resize: bool = True,
+        size: int | Sequence[int] | dict[str, int] | None = None,
+        resample: int | str = 2,
+        do_center_crop: bool = True,
+        crop_size: int | Sequence[int] | dict[str, int] | None = None,
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: float | Sequence[float] | None = None,
+        image_std: float | Sequence[float] | None = None,
+        **extra: Any,
+    ) -> None:
+        self.do_resize = _boolean("do_resize", do_resize)
+        self.size = _size("size", 224 if size is None else size)
+        self.resample = _resample(resample)
+        self.do_center_crop = _boolean("do_center_crop", do_center_crop)
+        self.crop_size = _size("crop_size", 224 if crop_size is None else crop_size)
+        self.do_rescale = _boolean("do_rescale", do_rescale)
+        self.rescale_factor = _number("rescale_factor", rescale_factor)
+        self.do_normalize = _boolean("do_normalize", do_normalize)
+        self.image_mean = _per_channel("image_mean", [0.5, 0.5, 0.5] if image_mean is None else image_mean)
+        self.image_std = _per_channel("image_std", [0.5, 0.5, 0.5] if image_std is None else image_std)
+        if 0 in np.atleast_1d(self.image_std):
+            raise UsageError(f"image_std is {self.image_std}", "pixels are divided by it: it must not be 0")
+        self.extra = {key: value for key, value in extra.items() if key not in _CLASS_KEYS}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        offline: bool = False,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> VideoMAEImageProcessor:
+        """Read `preprocessor_config.json` of a checkpoint; one that has none gets the defaults (mean = std = 0.5).
+
+        Args:
+            name_or_path: a folder, an alias, or a hub id ("MCG-NJU/videomae-base").
+            revision: a branch, tag or commit of the hub repository.
+            offline: never touch the network.
+            local_files_only: the same, as transformers calls it.
+            token: a hub token.
+
+        Raises:
+            ModelError: no such checkpoint, or its file holds a value that cannot be.
+        """
+        from ..weights.hub import locate
+        from ..weights.read import read_json
+
+        offline = offline or local_files_only
+        path = locate(name_or_path, revision=revision, offline=offline, token=token, need=["processor"]).processor
+        if path is None:
+            return cls()
+        try:
+            return cls(**read_json(path))
+        except UsageError as error:
+            raise ModelError(f"{path}: {error.message}", error.hint) from None
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `preprocessor_config.json`, for this class and for transformers.
+
+        Raises:
+            MachineError: the folder cannot be written.
+        """
+        from ..weights.write import write_atomically
+
+        write_atomically(Path(folder) / FILE_NAME, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `save_pretrained` writes."""
+        return {**self.extra, "image_processor_type": "VideoMAEImageProcessor", **self._options()}
+
+    def _options(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "extra"}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {json.dumps(self.to_dict(), indent=2)}"
+
+    def __call__(self, images: VideoInput, **options: Any) -> BatchFeature:
+        """The same as `preprocess`."""
+        return self.preprocess(images, **options)
+
+    def preprocess(
+        self,
+        videos: VideoInput,
+        do_resize: bool | None = None,
+        size: int | Sequence[int] | dict[str, int] | None = None,
+        resample: int | str | None = None,
+        do_center_crop: bool | None = None,
+        crop_size: int | Sequence[int] | dict[str, int] | None = None,
+        do_rescale: bool | None = None,
+        rescale_factor: float | None = None,
+        do_normalize: bool | None = None,
+        image_mean: float | Sequence[float] | None = None,
+        image_std: float | Sequence[float] | None = None,
+        return_tensors: str | None = None,
+        data_format: str | None = "channels_first",
+        input_data_format: str | None = None,
+    ) -> BatchFeature:
+        """Prepare one video or a batch of them. Options that are given take the place of the processor's own.
+
+        Args:
+            videos: a frame, a list of frames (one video) or a list of videos; NumPy arrays, tensors or Pillow images.
+                4-D arrays are videos, 5-D arrays batches. Levels in [0, 255] as any type, or floats in [0, 1]; for
+                the latter set `do_rescale=False`.
+            do_resize: see the class, as for all up to `image_std`.
+            size: see the class.
+            resample: see the class.
+            do_center_crop: see the class.
+            crop_size: see the class.
+            do_rescale: see the class.
+            rescale_factor: see the class.
+            do_normalize: see the class.
+            image_mean: see the class.
+            image_std: see the class.
+            return_tensors: None, "pt", "np", "tf" or "jax".
+            data_format: where the result has its channels, "channels_first" or "channels_last"; None: as the input.
+            input_data_format: where the input has them, "channels_first", "channels_last" or "none" (frames are
+                (H, W)); None: found out, for 1, 3 or 4 channels, and first where both fit.
+
+        Returns:
+            `pixel_values`, float32: without `return_tensors` a list of videos, each a list of (C, H, W) or
+            (H, W, C) arrays; with it one array (B, T, C, H, W) or (B, T, H, W, C). When neither rescaled nor
+            normalised, pixels keep their type.
+
+        Raises:
+            UsageError: the input or an option cannot be used; the message says why.
+        """
+        given = {
+            "do_resize": do_resize,
+            "size": size,
+            "resample": resample,
+            "do_center_crop": do_center_crop,
+            "crop_size": crop_size,
+            "do_rescale": do_rescale,
+            "rescale_factor": rescale_factor,
+            "do_normalize": do_normalize,
+            "image_mean": image_mean,
+            "image_std": image_std,
+        }
+        overrides = {key: value for key, value in given.items() if value is not None}
+        chosen = VideoMAEImageProcessor(**{**self._options(), **overrides})
+        kind = None if return_tensors is None else _choice("return_tensors", return_tensors, _TENSOR_KINDS)
+        given_layout = None if input_data_format is None else _choice("input_data_format", input_data_format, LAYOUTS)
+        batch, layout = load_frames(videos, given_layout)
+        if data_format is not None:
+            layout = _choice("data_format", data_format, LAYOUTS[:2])
+        pixels = [[chosen._pixels(frame)[0] for frame in video] for video in batch]  # (C, H, W) each
+        if layout == "channels_last":
+            pixels = [[frame.movedim(0, -1) for frame in video] for video in pixels]  # (H, W, C) each
+        return BatchFeature(pixel_values=_as_tensors(pixels, kind))
+
+    def crops(self, frames: npt.NDArray[np.uint8], num_crops: int = 1) -> Tensor:
+        """Prepare one decoded video: the same arithmetic as `preprocess`, without copies, and with several crops.
+
+        Args:
+            frames: (T, H, W, C) uint8.
+            num_crops: crops spread evenly along the longer side; 1 is the centre.
+
+        Returns:
+            (num_crops, T, C, h, w) float32.
+
+        Raises:
+            UsageError: several crops are asked of a processor that does not crop.
+        """
+        video = to_tensor(frames).movedim(-1, 1)  # (T, C, H, W)
+        return torch.stack([self._pixels(frame, num_crops) for frame in video], dim=1)
+
+    def _pixels(self, frame: Tensor, num_crops: int = 1) -> Tensor:
+        """Every step on one frame, (C, H, W) -> (num_crops, C, h, w); never the caller's memory."""
+        if self.do_resize:
+            frame = self._resize(frame)
+        if self.do_center_crop:
+            crops = self._crop(frame, num_crops)
+        elif num_crops == 1:
+            crops = [frame]
+        else:
+            raise UsageError(f"{num_crops} spatial crops of a processor that has do_center_crop off")
+        return self._rescale_and_normalize(torch.stack(crops))
+
+    def _resize(self, frame: Tensor) -> Tensor:
+        height, width = frame.shape[-2:]
+        if "shortest_edge" in self.size:
+            edge, short = self.size["shortest_edge"], min(height, width)
+            new_height, new_width = edge * height // short, edge * width // short
+        else:
+            new_height, new_width = self.size["height"], self.size["width"]
+        if new_height * new_width > MAX_RESIZED_PX:  # a strip of two rows is within any limit until it is enlarged
+            raise VideoError("too_large", f"frames of {width}x{height} would be resized to {new_width}x{new_height}")
+        levels, in_unit_range = as_levels(frame)
+        resized = resize(levels[None], new_height, new_width, self.resample)[0]
+        return resized.float() / 255 if in_unit_range else resized
+
+    def _crop(self, frame: Tensor, num_crops: int) -> list[Tensor]:
+        crop_height, crop_width = self.crop_size["height"], self.crop_size["width"]
+        lack_y = max(0, crop_height - frame.shape[-2])
+        lack_x = max(0, crop_width - frame.shape[-1])
+        if lack_y or lack_x:  # an odd margin is wider at the left and the top, as in HF center_crop
+            frame = pad(frame, ((lack_x + 1) // 2, lack_x // 2, (lack_y + 1) // 2, lack_y // 2))
+        height, width = frame.shape[-2:]
+        tops = crop_offsets(height, crop_height, num_crops if height >= width else 1)
+        lefts = crop_offsets(width, crop_width, num_crops if height < width else 1)
+        return [frame[:, y : y + crop_height, x : x + crop_width] for y in tops for x in lefts]
+
+    def _rescale_and_normalize(self, pixels: Tensor) -> Tensor:
+        """(x * factor - mean) / std as one product and one sum, in place where the type allows."""
+        if not (self.do_rescale or self.do_normalize):
+            return pixels
+        num_channels = pixels.shape[-3]
+        gain = np.full(num_channels, self.rescale_factor if self.do_rescale else 1.0)
+        offset = np.zeros(num_channels)
+        if self.do_normalize:
+            for name, values in (("image_mean", self.image_mean), ("image_std", self.image_std)):
+                if isinstance(values, list) and len(values) != num_channels:
+                    raise UsageError(f"{name} has {len(values)} values, the frames have {num_channels} channels")
+            gain, offset = gain / self.image_std, -np.divide(self.image_mean, self.image_std) + offset
+        return pixels.float().mul_(_column(gain)).add_(_column(offset))
+
+
+class VideoMAEFeatureExtractor(VideoMAEImageProcessor):
+    """The former name of `VideoMAEImageProcessor`; deprecated."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn("VideoMAEFeatureExtractor is deprecated: use VideoMAEImageProcessor", FutureWarning, stacklevel=2)
+        super().__init__(*args, **kwargs)
+
+
+def _as_tensors(pixels: list[list[Tensor]], kind: str | None) -> Any:
+    """The batch in the form that was asked for."""
+    if kind is None:
+        return [[frame.numpy() for frame in video] for video in pixels]
+    shapes = sorted({(len(video), *frame.shape) for video in pixels for frame in video})
+    if len(shapes) > 1:
+        raise UsageError(f"videos or frames differ in shape: {shapes[0]} and {shapes[-1]} (frames first)")
+    batch = torch.stack([torch.stack(video) for video in pixels])
+    if kind == "pt":
+        return batch
+    if kind == "np":
+        return batch.numpy()
+    package, function = _FOREIGN[kind]
+    try:
+        return getattr(importlib.import_module(package), function)(batch.numpy())
+    except ImportError:
+        package = package.partition(".")[0]
+        raise UsageError(f'return_tensors="{kind}" needs {package}', f"pip install {package}") from None
+
+
+def _column(values: npt.NDArray[np.float64]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)[:, None, None]  # (C, 1, 1)
+
+
+def _choice(name: str, value: object, choices: Sequence[str]) -> str:
+    value = getattr(value, "value", value)  # an enumeration of transformers
+    if value not in choices:
+        raise UsageError(f"{name} is {value!r}", f"one of: {', '.join(choices)}")
+    return str(value)
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} is {value!r}", "true or false")
+    return value
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
+        raise UsageError(f"{name} is {value!r}", "it must be a finite number")
+    return float(value)
+
+
+def _per_channel(name: str, value: float | Sequence[float]) -> float | list[float]:
+    if isinstance(value, (list, tuple, np.ndarray)) and len(value):
+        return [_number(name, v) for v in value]
+    return _number(name, value)
+
+
+def _resample(value: int | str) -> int:
+    value = getattr(value, "value", value)  # an enumeration of Pillow (number) or torchvision (name)
+    if isinstance(value, str) and value.lower() in RESAMPLE_NAMES:
+        return RESAMPLE_NAMES.index(value.lower())
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(RESAMPLE_NAMES):
+        return value
+    raise UsageError(
+        f"resample is {value!r}", f"0 to {len(RESAMPLE_NAMES) - 1}, or one of: {', '.join(RESAMPLE_NAMES)}"
+    )
+
+
+def _size(name: str, value: object) -> dict[str, int]:
+    """One of the spellings of a size as {"shortest_edge": n} or {"height": h, "width": w}."""
+    if isinstance(value, int):
+        value = {"shortest_edge": value} if name == "size" else {"height": value, "width": value}
+    elif isinstance(value, (list, tuple)) and len(value) == 2:
+        value = dict(zip(("height", "width"), value, strict=True))
+    keys = [{"height", "width"}, {"shortest_edge"}] if name == "size" else [{"height", "width"}]
+    valid = isinstance(value, dict) and set(value) in keys
+    if not valid or not all(type(edge) is int and 0 < edge <= MAX_EDGE_PX for edge in value.values()):
+        hint = " or ".join("{" + ", ".join(f'"{key}": px' for key in sorted(k)) + "}" for k in keys)
+        raise UsageError(f"{name} is {value!r}", f"give {hint}, whole numbers from 1 to {MAX_EDGE_PX}")
+    return value

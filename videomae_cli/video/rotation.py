@@ -1,0 +1,71 @@
+"""How far a player turns a video, read from the container: PyAV tells it on decoded frames only, `probe` decodes nothing.
+
+ISO/IEC 14496-12 section 8.3.2 (the matrix of `tkhd`) for mp4 and mov, RFC 9559 section 5.1.4.1.28.45
+(`ProjectionPoseRoll`) for Matroska and WebM. Other containers hold no rotation.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from typing import BinaryIO
+
+_POSE_ROLL = re.compile(rb"\x76\x70.{1,40}?\x76\x75(?:\x84(?P<f32>.{4})|\x88(?P<f64>.{8}))", re.S)
+
+
+def quarter_turn(degrees: float) -> int:
+    """The nearest of 0, 90, 180 and 270 degrees counter-clockwise."""
+    return round(degrees / 90) * 90 % 360 if math.isfinite(degrees) else 0
+
+
+def stored_rotation(file: BinaryIO, format_name: str, track_id: int) -> int:
+    """Degrees counter-clockwise (0, 90, 180, 270) that the pictures have to be turned by; 0 when none are stored.
+
+    Args:
+        file: the video, at its beginning.
+        format_name: FFmpeg's name of the container.
+        track_id: the stream's id in it.
+    """
+    if "mp4" in format_name:
+        return _mp4_rotation(_moov(file), track_id)
+    if "matroska" in format_name:
+        return _matroska_rotation(file.read(1 << 16))
+    return 0
+
+
+def _moov(file: BinaryIO) -> bytes:
+    """The `moov` box, found by stepping over its neighbours; empty when there is none."""
+    while len(header := file.read(16)) >= 8:
+        size, name = struct.unpack_from(">I4s", header)
+        if size == 1 and len(header) == 16:  # the 64-bit size follows
+            (size,) = struct.unpack_from(">Q", header, 8)
+        if name == b"moov":
+            return header + file.read(max(size - 16, 0))
+        if size < 8:  # 0: to the end of the file; else: not a box
+            break
+        file.seek(size - len(header), 1)
+    return b""
+
+
+def _mp4_rotation(moov: bytes, track_id: int) -> int:
+    for match in re.finditer(b"tkhd", moov):
+        start = match.end()
+        version_1 = moov[start : start + 1] == b"\x01"  # times and duration of 64 bits
+        try:
+            (track,) = struct.unpack_from(">I", moov, start + (20 if version_1 else 12))
+            a, b, _, c, d = struct.unpack_from(">5i", moov, start + (52 if version_1 else 40))
+        except struct.error:
+            break
+        if track == track_id and (a or c) and (b or d):
+            return quarter_turn(-math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c))))
+    return 0
+
+
+def _matroska_rotation(head: bytes) -> int:
+    match = _POSE_ROLL.search(head)
+    if match is None:
+        return 0
+    single, double = match.group("f32", "f64")
+    (degrees,) = struct.unpack(">f", single) if single else struct.unpack(">d", double)
+    return quarter_turn(degrees)
