@@ -47,15 +47,18 @@ class HubServer:
 
     Faults: `status` answers everything with that status; `cuts` break off the next so many downloads after
     `cut_bytes`; `garbled` flips a bit of every download; `silent` accepts requests and never answers.
+    `was_cut` is set when a download was broken off.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)  # by SHA-256
     requests: list[Request] = field(default_factory=list)
     status: int | None = None
     cuts: int = 0
     cut_bytes: int = 1000
     garbled: bool = False
     silent: bool = False
+    was_cut: Event = field(default_factory=Event)
 
     def add(
         self,
@@ -69,7 +72,9 @@ class HubServer:
         """Publish a repository, from a dictionary or a folder, and return its commit."""
         if isinstance(files, Path):
             files = {path.name: path.read_bytes() for path in files.iterdir()}
-        commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+        contents = {hashlib.sha256(content).hexdigest(): content for content in files.values()}
+        self.contents |= contents
+        commit = hashlib.sha1(repr([*sorted(files), *sorted(contents)]).encode()).hexdigest()
         self.repos[f"datasets/{name}" if dataset else name] = Repo(dict(files), commit, readers, is_gated)
         return commit
 
@@ -160,8 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(302, {**headers, "Location": f"{self.hub.content_url}/content/{digest}"})
 
     def _send_content(self, digest: str) -> None:
-        files = (content for repo in self.hub.repos.values() for content in repo.files.values())
-        content = next(content for content in files if hashlib.sha256(content).hexdigest() == digest)
+        content = self.hub.contents[digest]
         if self.hub.garbled:
             content = content[:-1] + bytes([content[-1] ^ 1])
         first = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
@@ -169,6 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.cuts > 0:
             self.hub.cuts -= 1
             self._send(206 if first else 200, headers, content[first:], stop_after=self.hub.cut_bytes)
+            self.hub.was_cut.set()
         else:
             self._send(206 if first else 200, headers, content[first:])
 

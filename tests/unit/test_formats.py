@@ -8,19 +8,17 @@ import json
 
 import pytest
 from rich.console import Console
+from videomae_cli.video.reader import VideoInfo
 
 from videomae_cli.inference.records import Failure, Prediction, SampledFrames, ScoredLabel
 from videomae_cli.report.formats import FORMATS, Renderer
 from videomae_cli.report.text import printable
-from videomae_cli.video.reader import VideoInfo
 
 GOOD = Prediction(
     path="a dir/naïve, \udcff\n.mp4",
     predictions=(ScoredLabel("eating spaghetti", 101, 0.9312345678), ScoredLabel('say "hi"', 7, 0.05)),
     sampling=SampledFrames("1x1", 4, ((118, 122),)),
-    video=VideoInfo(
-        num_frames=300, fps=30.0, duration_seconds=10.0, width=640, height=360, codec="h264", rotation=0
-    ),
+    video=VideoInfo(num_frames=300, fps=30.0, duration_seconds=10.0, width=640, height=360, codec="h264", rotation=0),
     warnings=("padded",),
 )
 BAD = Failure("b.mp4", "no_video", "it holds sound only")
@@ -80,7 +78,7 @@ def test_csv() -> None:
 
 def test_piped_text() -> None:
     assert render("text", GOOD, BAD) == (
-        "a dir/naïve, \\udcff\\n.mp4\teating spaghetti\t0.9312\na dir/naïve, \\udcff\\n.mp4\tsay \"hi\"\t0.0500\n"
+        'a dir/naïve, \\udcff\\n.mp4\teating spaghetti\t0.9312\na dir/naïve, \\udcff\\n.mp4\tsay "hi"\t0.0500\n'
     )
 
 

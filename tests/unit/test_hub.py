@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,13 +157,13 @@ def test_offline_and_not_cached(hub: HubServer, tmp_path: Path, ask: tuple[dict,
 
 def test_broken_connection_is_resumed_and_verified(hub: HubServer, tmp_path: Path) -> None:
     chunk = 10 * 2**20  # what huggingface_hub writes at once, and so can resume from
-    content = b"".join(i.to_bytes(4, "little") for i in range(3 * chunk // 4))
+    content = random.Random(0).randbytes(chunk + chunk // 2)
     hub.add(REPO, {**FILES, "model.safetensors": content})
-    hub.cuts, hub.cut_bytes = 2, chunk + 1000
+    hub.cuts, hub.cut_bytes = 1, chunk + 1000
     (result,) = run(hub, tmp_path)
     assert read(result)["model.safetensors"] == content
     ranges = [request.range for request in hub.requests if request.path.startswith("/content/")]
-    assert ranges == [None, f"bytes={chunk}-", f"bytes={2 * chunk}-"]
+    assert ranges == [None, f"bytes={chunk}-"]
 
 
 def test_damaged_download_is_thrown_away(hub: HubServer, tmp_path: Path) -> None:
@@ -186,8 +187,7 @@ def test_half_a_download_never_loads(hub: HubServer, tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    while hub.cuts == 100 and process.poll() is None:
-        pass
+    assert hub.was_cut.wait(30)
     process.kill()
     process.communicate()
     hub.cuts = 0

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -88,13 +89,25 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     debug = "--debug" in arguments
     try:
-        code = app(list(arguments), standalone_mode=False)
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.simplefilter("ignore")  # what users should know, the commands say themselves
+            code = app(list(arguments), standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:
         if debug and not isinstance(error, typer.TyperException | typer.Exit):
             traceback.print_exc()
         code = _exit_code(error)
     return code if isinstance(code, int) else 0
+
+
+def _pipe_closed(error: BaseException | None) -> bool:
+    """Whether the reader of our output went away. Typer and rich turn that into SystemExit(1) on the way here."""
+    while error is not None:
+        if isinstance(error, BrokenPipeError):
+            return True
+        error = error.__context__ if isinstance(error, SystemExit) else None
+    return False
 
 
 def _exit_code(error: BaseException) -> int:
@@ -105,9 +118,7 @@ def _exit_code(error: BaseException) -> int:
         return EXIT_SIGINT
     if isinstance(error, Terminated):
         return EXIT_SIGTERM
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else EXIT_INTERNAL
-    if isinstance(error, BrokenPipeError):
+    if _pipe_closed(error):
         # Python flushes stdout once more on exit; let that go nowhere instead of failing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -11,10 +11,10 @@ import typer
 from ..errors import UsageError
 
 
-def _option(*names: str, help: str, panel: str, metavar: str = "", **limits: Any) -> Any:
+def _option(*names: str, help: str, panel: str, metavar: str = "") -> Any:
     """A typer option, laid out as the house does: a panel for each topic, no noise about environment variables."""
     return typer.Option(
-        *names, help=help, rich_help_panel=panel, metavar=metavar, show_envvar=False, show_default=False, **limits
+        *names, help=help, rich_help_panel=panel, metavar=metavar, show_envvar=False, show_default=False
     )
 
 
@@ -34,18 +34,17 @@ Views = Annotated[
     ),
 ]
 Stride = Annotated[
-    int | None,
+    str,
     _option(
         panel=WHAT,
         metavar="N",
-        min=1,
         help="Take every N-th frame. Default 4; Something-Something V2 checkpoints: equal segments of the video.",
     ),
 ]
 AllowImages = Annotated[bool, _option("--allow-images", panel=WHAT, help="Take still images as videos of one frame.")]
 Strict = Annotated[bool, _option("--strict", panel=WHAT, help="Count truncated and partly corrupt videos as failed.")]
 MaxPixels = Annotated[
-    int, _option(panel=WHAT, metavar="N", min=1, help="Refuse videos with more pixels in a frame. Default 67108864.")
+    str, _option(panel=WHAT, metavar="N", help="Refuse videos with more pixels in a frame. Default 35389440 (8K).")
 ]
 
 Model = Annotated[
@@ -62,10 +61,8 @@ Revision = Annotated[str | None, _option(panel=MODEL, metavar="NAME", help="Bran
 Offline = Annotated[bool, _option("--offline", panel=MODEL, help="Use cached models only; make no request.")]
 
 TopK = Annotated[
-    int | None,
-    _option(
-        "--top-k", "-k", panel=OUTPUT, metavar="N", min=1, help="Labels for each video. Default 5; in a text pipe 1."
-    ),
+    str,
+    _option("--top-k", "-k", panel=OUTPUT, metavar="N", help="Labels for each video. Default 5; in a text pipe 1."),
 ]
 Format = Annotated[
     str | None,
@@ -130,6 +127,6 @@ def parse_count(option: str, text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+    if not re.fullmatch(r"[1-9]\d{0,11}", text):
         raise UsageError(f"{option} is {text!r}", "Give a positive number, or auto.")
     return int(text)

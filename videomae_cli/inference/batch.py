@@ -12,7 +12,7 @@ from ..errors import MachineError, UsageError, VideoError
 from .records import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from .classifier import PreparedVideo, VideoClassifier
     from .records import Record
@@ -28,7 +28,7 @@ class Look:
         top_k: labels for each video.
         batch_size: views in one forward pass; None takes all views of a video.
         num_workers: videos decoded ahead, each in a thread.
-        max_pixels: refuse videos with more pixels a frame.
+        max_pixels: refuse videos with more pixels in a frame; None is the reader's own limit.
         allow_images: take still images as one-frame videos.
         strict: count truncated and partly corrupt videos as failed.
         debug: print the traceback of an internal error.
@@ -39,13 +39,13 @@ class Look:
     top_k: int
     batch_size: int | None
     num_workers: int
-    max_pixels: int
+    max_pixels: int | None
     allow_images: bool
     strict: bool
     debug: bool
 
 
-def classify_files(classifier: VideoClassifier, items: Sequence[str | Failure], look: Look) -> Iterator[Record]:
+def classify_files(classifier: VideoClassifier, items: Sequence[str | Failure], look: Look) -> Generator[Record, None, None]:
     """One record for each item, in order. At most `look.num_workers` videos wait decoded.
 
     Args:

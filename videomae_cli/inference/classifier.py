@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import MachineError, UsageError, VideoError
+from ..errors import MachineError, ModelError, UsageError, VideoError
 from ..model.videomae import VideoMAEForVideoClassification
+from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.processor import VideoMAEImageProcessor
-from ..video.reader import DEFAULT_MAX_PIXELS, VideoReader
+from ..video.reader import VideoReader
 from ..video.sampling import Sampling, is_padded
 from .device import choose_attention, choose_device, choose_dtype
 from .labels import name_classes
@@ -22,11 +23,13 @@ from .records import Prediction, SampledFrames, ScoredLabel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ..model.config import VideoMAEConfig
     from ..video.reader import VideoInfo
 
 DEFAULT_STRIDE = 4  # frames; how the Kinetics-400 checkpoints were trained
+RGB = 3  # channels of the frames that the reader gives
 SSV2_NUM_LABELS = 174  # Something-Something V2: trained on one frame from each of 16 equal segments
 
 
@@ -74,7 +77,7 @@ class VideoClassifier:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | os.PathLike[str],
+        name_or_path: str | Path,
         device: str = "auto",
         dtype: str = "auto",
         attention: str = "auto",
@@ -100,17 +103,19 @@ class VideoClassifier:
         torch_device = choose_device(device)
         torch_dtype = choose_dtype(dtype, torch_device)
         backend = choose_attention(attention)
+        model = VideoMAEForVideoClassification.from_pretrained(
+            name_or_path, attn_implementation=backend, dtype=torch_dtype, revision=revision, offline=offline
+        )
+        if model.config.num_channels != RGB:
+            raise ModelError(
+                f"the checkpoint takes {model.config.num_channels} channels, and video is read as RGB",
+                "Prepare its pixel values yourself, and call the model.",
+            )
         try:
-            model = VideoMAEForVideoClassification.from_pretrained(
-                name_or_path,
-                attn_implementation=backend,
-                dtype=torch_dtype,
-                revision=revision,
-                offline=offline,
-            ).to(torch_device)
+            model = model.to(torch_device)
         except torch.OutOfMemoryError as error:
             raise MachineError(
-                f"out of memory on {torch_device} while loading the model", "Use --device cpu."
+                f"the model does not fit into the memory of {torch_device}", "Use --device cpu."
             ) from error
         processor = VideoMAEImageProcessor.from_pretrained(name_or_path, revision=revision, offline=offline)
         labels, label_warning = name_classes(model.config.id2label, model.config.num_labels)
@@ -189,7 +194,7 @@ class VideoClassifier:
         *,
         views: tuple[int, int] = (1, 1),
         stride: int | None = None,
-        max_pixels: int = DEFAULT_MAX_PIXELS,
+        max_pixels: int | None = None,
         allow_images: bool = False,
         strict: bool = False,
     ) -> PreparedVideo:
@@ -199,7 +204,7 @@ class VideoClassifier:
             path: a video file.
             views: temporal x spatial views.
             stride: see `classify`.
-            max_pixels: refuse files whose frames are larger, in pixels of one frame.
+            max_pixels: refuse files whose frames have more pixels; None is the reader's own limit.
             allow_images: take a still image for a video of one frame.
             strict: refuse files that end early or hold packets that do not decode.
 
@@ -211,7 +216,7 @@ class VideoClassifier:
         if num_segments < 1 or num_crops < 1:
             raise UsageError(f"views must be at least 1x1, not {num_segments}x{num_crops}")
         sampling = self.sampling(stride)
-        with VideoReader(path, max_pixels=max_pixels, allow_images=allow_images) as video:
+        with VideoReader(path, max_pixels=max_pixels or DEFAULT_MAX_PIXELS, allow_images=allow_images) as video:
             info = video.info
             segments = sampling.indices(info.num_frames, num_segments=num_segments)
             clip = video.read([index for segment in segments for index in segment])
@@ -245,7 +250,7 @@ class VideoClassifier:
         """
         if top_k < 1:
             raise UsageError(f"top_k must be at least 1, not {top_k}")
-        chunks = prepared.pixel_values.split(batch_size or len(prepared.pixel_values))
+        chunks = torch.split(prepared.pixel_values, batch_size or len(prepared.pixel_values))
         logits = torch.cat([self.logits(chunk) for chunk in chunks]).float()  # (V, num_labels)
         scores = to_scores(logits, self.model.config).mean(dim=0).cpu()
         if not scores.isfinite().all():

@@ -24,7 +24,7 @@ def read_published_list(name: str) -> tuple[str, ...]:
     Args:
         name: one of the values of `PUBLISHED_LISTS`.
     """
-    text = files("videomae_cli").joinpath("assets", "labels", f"{name}.txt").read_text(encoding="utf-8")
+    text = (files("videomae_cli") / "assets" / "labels" / f"{name}.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
 
 

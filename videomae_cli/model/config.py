@@ -6,6 +6,7 @@ Imports no torch, so that reading a configuration stays cheap.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
@@ -295,7 +296,7 @@ class VideoMAEConfig(_Fields):
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
+        name_or_path: str | os.PathLike[str],
         *,
         revision: str | None = None,
         offline: bool = False,
@@ -315,7 +316,7 @@ class VideoMAEConfig(_Fields):
         from ..weights.hub import locate
         from ..weights.read import read_json
 
-        path = locate(name_or_path, revision=revision, offline=offline, token=token).config
+        path = locate(name_or_path, revision=revision, offline=offline, token=token, need=()).config
         if path is None:
             raise ModelError(f"{name_or_path} has no {CONFIG_FILE}")
         try:
@@ -323,7 +324,7 @@ class VideoMAEConfig(_Fields):
         except UsageError as error:
             raise ModelError(f"{path}: {error.message}", error.hint) from error
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json into a folder, which is made when it is missing.
 
         Args:

@@ -76,7 +76,7 @@ def open_container(path: VideoPath, max_pixels: int) -> InputContainer:
         VideoError: `unreadable`, `missing`, `refused`, `damaged` or `not_video`.
     """
     # The prefix and the absolute path keep FFmpeg from reading a protocol or an option into the name.
-    url = "file:" + os.path.abspath(os.fsdecode(path))  # noqa: PTH100  (Path cannot hold every bytes path)
+    url = "file:" + os.path.abspath(os.fsdecode(path))
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", "max_pixels": str(max_pixels)}
     try:
         return av.open(url, "r", options=options, metadata_errors="replace")
@@ -90,7 +90,7 @@ def open_container(path: VideoPath, max_pixels: int) -> InputContainer:
 
 def _explain(path: VideoPath) -> VideoError:
     """Why a readable file does not open, judged by its first bytes."""
-    with open(path, "rb") as file:  # noqa: PTH123  (Path cannot hold every bytes path)
+    with open(path, "rb") as file:
         head = file.read(1024)
     name = printable(path)
     if _POINTER.match(head):
@@ -118,10 +118,19 @@ def choose_stream(container: InputContainer, path: VideoPath, max_pixels: int) -
     if stream.codec_context is None:
         raise VideoError("damaged", f"{printable(path)}: there is no decoder for its video")
     width, height = stream.codec_context.width, stream.codec_context.height
+    hint = "raise the limit (--max-pixels) if you trust the file"
     if width * height > max_pixels:
-        raise VideoError(
-            "too_large",
-            f"{printable(path)} has frames of {width} x {height}, over the limit of {max_pixels} pixels",
-            "raise the limit (--max-pixels) if you trust the file",
-        )
+        size = f"{width} x {height}, over the limit of {max_pixels} pixels"
+        raise VideoError("too_large", f"{printable(path)} has frames of {size}", hint)
+    if not width * height:  # pictures and animations tell their size only to a decoder, which refuses large ones
+        if is_picture(container, num_frames=1):
+            raise VideoError("too_large", f"{printable(path)} is damaged or over {max_pixels} pixels a frame", hint)
+        raise VideoError("damaged", f"{printable(path)} does not tell how large its frames are")
     return stream
+
+
+def is_picture(container: InputContainer, num_frames: int) -> bool:
+    """True for a still: a format that holds nothing else, or one frame in a format that may hold an animation."""
+    name, brand = container.format.name, container.metadata.get("major_brand")
+    may_move = name in {"gif", "apng"} or brand in {"avif", "heic", "mif1"}
+    return name.endswith("_pipe") or name == "ico" or (may_move and num_frames == 1)

@@ -9,7 +9,6 @@ Letters: B videos, T frames, C channels, H W pixels.
 
 from __future__ import annotations
 
-import importlib
 import json
 import warnings
 from collections.abc import Sequence
@@ -24,37 +23,17 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..errors import ModelError, UsageError, VideoError
-from .inputs import LAYOUTS, VideoInput, as_levels, load_frames, to_tensor
+from .forms import LAYOUTS, TENSOR_KINDS, BatchFeature, VideoInput, as_levels, as_tensors, load_frames, to_tensor
 from .resize import RESAMPLE_NAMES, resize
 from .sampling import crop_offsets
 
-FILE_NAME = "preprocessor_config.json"
 MAX_EDGE_PX = 8192
 """Longest edge that a processor may ask for."""
 
 MAX_RESIZED_PX = 2**26
 """Most pixels that one frame may be resized to; 224 px high, that is 1300 times as wide."""
 
-_TENSOR_KINDS = ("pt", "np", "tf", "jax")
 _CLASS_KEYS = ("image_processor_type", "feature_extractor_type")  # in files; the class itself says it here
-_FOREIGN = {"tf": ("tensorflow", "convert_to_tensor"), "jax": ("jax.numpy", "asarray")}
-
-
-class BatchFeature(dict[str, Any]):
-    """What a processor returns: `batch["pixel_values"]`, `batch.pixel_values`, or `model(**batch)`."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no {name!r}") from None
-
-    def to(self, *args: Any, **kwargs: Any) -> BatchFeature:
-        """Move or cast the tensors in place; the arguments are those of `torch.Tensor.to`."""
-        for key, value in self.items():
-            if isinstance(value, Tensor):
-                self[key] = value.to(*args, **kwargs)
-        return self
 
 
 class VideoMAEImageProcessor:
@@ -146,9 +125,10 @@ class VideoMAEImageProcessor:
         Raises:
             MachineError: the folder cannot be written.
         """
+        from ..weights.hub import PROCESSOR_NAME
         from ..weights.write import write_atomically
 
-        write_atomically(Path(folder) / FILE_NAME, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
+        write_atomically(Path(folder) / PROCESSOR_NAME, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
 
     def to_dict(self) -> dict[str, Any]:
         """What `save_pretrained` writes."""
@@ -205,10 +185,11 @@ class VideoMAEImageProcessor:
         Returns:
             `pixel_values`, float32: without `return_tensors` a list of videos, each a list of (C, H, W) or
             (H, W, C) arrays; with it one array (B, T, C, H, W) or (B, T, H, W, C). When neither rescaled nor
-            normalised, pixels keep their type.
+            normalised, uint8 stays uint8.
 
         Raises:
-            UsageError: the input or an option cannot be used; the message says why.
+            UsageError: the input or an option cannot be used.
+            VideoError: resized, the frames would be too large.
         """
         given = {
             "do_resize": do_resize,
@@ -224,7 +205,7 @@ class VideoMAEImageProcessor:
         }
         overrides = {key: value for key, value in given.items() if value is not None}
         chosen = VideoMAEImageProcessor(**{**self._options(), **overrides})
-        kind = None if return_tensors is None else _choice("return_tensors", return_tensors, _TENSOR_KINDS)
+        kind = None if return_tensors is None else _choice("return_tensors", return_tensors, TENSOR_KINDS)
         given_layout = None if input_data_format is None else _choice("input_data_format", input_data_format, LAYOUTS)
         batch, layout = load_frames(videos, given_layout)
         if data_format is not None:
@@ -232,7 +213,7 @@ class VideoMAEImageProcessor:
         pixels = [[chosen._pixels(frame)[0] for frame in video] for video in batch]  # (C, H, W) each
         if layout == "channels_last":
             pixels = [[frame.movedim(0, -1) for frame in video] for video in pixels]  # (H, W, C) each
-        return BatchFeature(pixel_values=_as_tensors(pixels, kind))
+        return BatchFeature(pixel_values=as_tensors(pixels, kind))
 
     def crops(self, frames: npt.NDArray[np.uint8], num_crops: int = 1) -> Tensor:
         """Prepare one decoded video: the same arithmetic as `preprocess`, without copies, and with several crops.
@@ -246,6 +227,7 @@ class VideoMAEImageProcessor:
 
         Raises:
             UsageError: several crops are asked of a processor that does not crop.
+            VideoError: resized, the frames would be too large.
         """
         video = to_tensor(frames).movedim(-1, 1)  # (T, C, H, W)
         return torch.stack([self._pixels(frame, num_crops) for frame in video], dim=1)
@@ -290,14 +272,12 @@ class VideoMAEImageProcessor:
         """(x * factor - mean) / std as one product and one sum, in place where the type allows."""
         if not (self.do_rescale or self.do_normalize):
             return pixels
-        num_channels = pixels.shape[-3]
-        gain = np.full(num_channels, self.rescale_factor if self.do_rescale else 1.0)
-        offset = np.zeros(num_channels)
-        if self.do_normalize:
-            for name, values in (("image_mean", self.image_mean), ("image_std", self.image_std)):
-                if isinstance(values, list) and len(values) != num_channels:
-                    raise UsageError(f"{name} has {len(values)} values, the frames have {num_channels} channels")
-            gain, offset = gain / self.image_std, -np.divide(self.image_mean, self.image_std) + offset
+        factor = self.rescale_factor if self.do_rescale else 1.0
+        mean, std = (self.image_mean, self.image_std) if self.do_normalize else (0.0, 1.0)
+        for name, values in (("image_mean", mean), ("image_std", std)):
+            if isinstance(values, list) and len(values) != pixels.shape[-3]:
+                raise UsageError(f"{name} has {len(values)} values, the frames have {pixels.shape[-3]} channels")
+        gain, offset = np.divide(factor, std), -np.divide(mean, std)  # in float64, rounded once
         return pixels.float().mul_(_column(gain)).add_(_column(offset))
 
 
@@ -309,28 +289,8 @@ class VideoMAEFeatureExtractor(VideoMAEImageProcessor):
         super().__init__(*args, **kwargs)
 
 
-def _as_tensors(pixels: list[list[Tensor]], kind: str | None) -> Any:
-    """The batch in the form that was asked for."""
-    if kind is None:
-        return [[frame.numpy() for frame in video] for video in pixels]
-    shapes = sorted({(len(video), *frame.shape) for video in pixels for frame in video})
-    if len(shapes) > 1:
-        raise UsageError(f"videos or frames differ in shape: {shapes[0]} and {shapes[-1]} (frames first)")
-    batch = torch.stack([torch.stack(video) for video in pixels])
-    if kind == "pt":
-        return batch
-    if kind == "np":
-        return batch.numpy()
-    package, function = _FOREIGN[kind]
-    try:
-        return getattr(importlib.import_module(package), function)(batch.numpy())
-    except ImportError:
-        package = package.partition(".")[0]
-        raise UsageError(f'return_tensors="{kind}" needs {package}', f"pip install {package}") from None
-
-
 def _column(values: npt.NDArray[np.float64]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32)[:, None, None]  # (C, 1, 1)
+    return torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)  # (C or 1, 1, 1)
 
 
 def _choice(name: str, value: object, choices: Sequence[str]) -> str:
@@ -374,10 +334,10 @@ def _size(name: str, value: object) -> dict[str, int]:
     if isinstance(value, int):
         value = {"shortest_edge": value} if name == "size" else {"height": value, "width": value}
     elif isinstance(value, (list, tuple)) and len(value) == 2:
-        value = dict(zip(("height", "width"), value, strict=True))
+        value = {"height": value[0], "width": value[1]}
     keys = [{"height", "width"}, {"shortest_edge"}] if name == "size" else [{"height", "width"}]
-    valid = isinstance(value, dict) and set(value) in keys
-    if not valid or not all(type(edge) is int and 0 < edge <= MAX_EDGE_PX for edge in value.values()):
-        hint = " or ".join("{" + ", ".join(f'"{key}": px' for key in sorted(k)) + "}" for k in keys)
-        raise UsageError(f"{name} is {value!r}", f"give {hint}, whole numbers from 1 to {MAX_EDGE_PX}")
-    return value
+    edges = dict(value) if isinstance(value, dict) else {}
+    if set(edges) in keys and all(type(px) is int and 0 < px <= MAX_EDGE_PX for px in edges.values()):
+        return edges
+    choices = " or ".join(" and ".join(sorted(choice)) for choice in keys)
+    raise UsageError(f"{name} is {value!r}", f"give {choices}, in whole pixels from 1 to {MAX_EDGE_PX}")

@@ -1,7 +1,7 @@
-"""How far a player turns a video, read from the container: PyAV tells it on decoded frames only, `probe` decodes nothing.
+"""How far a player turns a video, read from the container.
 
-ISO/IEC 14496-12 section 8.3.2 (the matrix of `tkhd`) for mp4 and mov, RFC 9559 section 5.1.4.1.28.45
-(`ProjectionPoseRoll`) for Matroska and WebM. Other containers hold no rotation.
+PyAV tells it on decoded frames only, and `probe` decodes nothing. The matrix of `tkhd` in mp4 and mov is in ISO/IEC
+14496-12 section 8.3.2, `ProjectionPoseRoll` of Matroska and WebM in RFC 9559. Other containers hold no rotation.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -64,7 +65,7 @@ class _MissingFileError(ModelError):
 
 
 def locate(
-    name_or_path: str | Path,
+    name_or_path: str | os.PathLike[str],
     *,
     revision: str | None = None,
     offline: bool = False,

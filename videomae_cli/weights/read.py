@@ -47,11 +47,14 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: the file cannot be read, is too large, or does not hold one JSON object.
     """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ModelError(f"{path} is {path.stat().st_size} bytes long, too large for its kind of file")
-        content = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(MAX_JSON_BYTES + 1)
     except OSError as error:
         raise _unreadable(path, error) from None
+    if len(text) > MAX_JSON_BYTES:
+        raise ModelError(f"{path} is larger than {MAX_JSON_BYTES} bytes", "no file of its kind is that large")
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         _refuse_disguises(path)
         raise ModelError(f"{path} is not valid JSON: {error}", _DAMAGED_HINT) from None
@@ -142,11 +145,12 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"  # older files of torch.save are bare pickles, which cannot be mapped
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    try:
         # The original training scripts store their command line beside the weights; the class is inert.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except OSError as error:
-        raise _unreadable(path, error) from None
     except Exception as error:  # a hostile pickle can raise anything
         _refuse_disguises(path)
         if isinstance(error, pickle.UnpicklingError) and (asked := re.search(r"GLOBAL (\S+)", str(error))):

@@ -1,10 +1,11 @@
-"""What callers hold as a video - arrays, tensors, Pillow images, alone, in lists, in lists of lists - as frames.
+"""The forms that videos come in (arrays, tensors, Pillow images, alone, listed, nested) and that pixels leave in.
 
-Letters: T frames, C channels, H W pixels.
+Letters: B videos, T frames, C channels, H W pixels.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 LAYOUTS = ("channels_first", "channels_last", "none")
 """Where a frame has its channels; "none" is (H, W)."""
+
+TENSOR_KINDS = ("pt", "np", "tf", "jax")
+"""Kinds of array that a batch can be."""
+
+_OTHER_PACKAGES = {"tf": ("tensorflow", "convert_to_tensor"), "jax": ("jax.numpy", "asarray")}
 
 Frame: TypeAlias = Union["npt.NDArray[Any]", Tensor, "Image"]
 """One picture: (H, W), (H, W, C) or (C, H, W). As an array or tensor it may also hold a video or a batch of them."""
@@ -109,3 +115,40 @@ def as_levels(frame: Tensor) -> tuple[Tensor, bool]:
     raise UsageError(
         f"a frame holds values from {low:g} to {high:g}", "give whole levels in [0, 255], or fractions in [0, 1]"
     )
+
+
+class BatchFeature(dict[str, Any]):
+    """What a processor returns: `batch["pixel_values"]`, `batch.pixel_values`, or `model(**batch)`."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}") from None
+
+    def to(self, *args: Any, **kwargs: Any) -> BatchFeature:
+        """Move or cast the tensors in place; the arguments are those of `torch.Tensor.to`."""
+        for key, value in self.items():
+            if isinstance(value, Tensor):
+                self[key] = value.to(*args, **kwargs)
+        return self
+
+
+def as_tensors(pixels: list[list[Tensor]], kind: str | None) -> Any:
+    """The batch in the form that was asked for."""
+    if kind is None:
+        return [[frame.numpy() for frame in video] for video in pixels]
+    shapes = sorted({(len(video), *frame.shape) for video in pixels for frame in video})
+    if len(shapes) > 1:
+        raise UsageError(f"videos or frames differ in shape: {shapes[0]} and {shapes[-1]} (frames first)")
+    batch = torch.stack([torch.stack(video) for video in pixels])
+    if kind == "pt":
+        return batch
+    if kind == "np":
+        return batch.numpy()
+    package, function = _OTHER_PACKAGES[kind]
+    try:
+        return getattr(importlib.import_module(package), function)(batch.numpy())
+    except ImportError:
+        package = package.partition(".")[0]
+        raise UsageError(f'return_tensors="{kind}" needs {package}', f"pip install {package}") from None

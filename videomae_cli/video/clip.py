@@ -1,0 +1,101 @@
+"""Frames that were read, and how decoded pictures become one array.
+
+Legend: T frames, H W pixels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorTrc, VideoReformatter
+
+from .rotation import quarter_turn
+
+_HDR_CURVES = {int(ColorTrc.SMPTE2084): "PQ", int(ColorTrc.ARIB_STD_B67): "HLG"}
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames of a video, in the order that they were asked for.
+
+    Args:
+        frames: uint8 RGB, upright, C-contiguous (T, H, W, 3).
+        pts_seconds: float64 (T,), presentation times as the file has them (a transport stream seldom starts at 0).
+        warnings: what was not as it should be, each a fixed word, a colon and the particulars: `truncated`,
+            `corrupt`, `replaced`, `resized`, `hdr`, `interlaced`.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    pts_seconds: npt.NDArray[np.float64]
+    warnings: tuple[str, ...] = ()
+
+
+class ClipBuilder:
+    """Converts each wanted frame straight into its places in one array.
+
+    Args:
+        wanted: frame numbers in the order asked for; any order, repeats allowed, at least one.
+        num_threads: for the colour conversion.
+    """
+
+    def __init__(self, wanted: Sequence[int], num_threads: int) -> None:
+        self._num_places = len(wanted)
+        self._places: dict[int, list[int]] = {}
+        for place, number in enumerate(wanted):
+            self._places.setdefault(number, []).append(place)
+        self._num_threads = num_threads
+        self._reformatter = VideoReformatter()
+        self._frames: npt.NDArray[np.uint8] | None = None
+        self._counts: Counter[str] = Counter()
+        self.missing = sorted(self._places)
+        """Numbers of the frames that have not come yet, ascending."""
+
+    def put(self, number: int, frame: VideoFrame, *, stands_in: bool = False) -> None:
+        """Takes the picture of frame `number`, or the one that stands in for it because it cannot be decoded."""
+        picture = self._upright_rgb(frame)
+        if self._frames is None:
+            self._frames = np.empty((self._num_places, *picture.shape), np.uint8)
+        elif picture.shape != self._frames.shape[1:]:
+            picture = self._upright_rgb(frame, size=self._frames.shape[1:3])
+            self._counts["resized"] += 1
+        for place in self._places[number]:
+            self._frames[place] = picture
+        self.missing.remove(number)
+        self._counts["replaced"] += stands_in
+        self._counts["damaged"] += frame.is_corrupt
+        self._counts["interlaced"] += frame.interlaced_frame
+        self._counts[_HDR_CURVES.get(frame.color_trc, "")] += 1
+
+    def finish(self) -> tuple[npt.NDArray[np.uint8], list[str]]:
+        """The frames (T, H, W, 3) and the warnings about them, once nothing is missing."""
+        assert self._frames is not None and not self.missing
+        say = {
+            "damaged": "corrupt: {} of the wanted frames decoded with errors",
+            "replaced": "replaced: {} of the wanted frames could not be decoded, the nearest one before stands in",
+            "resized": "resized: the size changes, {} of the wanted frames were scaled to that of the first",
+            "PQ": "hdr: PQ brightness is shown without tone mapping",
+            "HLG": "hdr: HLG brightness is shown without tone mapping",
+            "interlaced": "interlaced: both fields are shown in one picture",
+        }
+        return self._frames, [text.format(self._counts[key]) for key, text in say.items() if self._counts[key]]
+
+    def _upright_rgb(self, frame: VideoFrame, size: tuple[int, ...] | None = None) -> npt.NDArray[np.uint8]:
+        """The picture as displayed (H, W, 3), scaled to `size` (height, width) if that is given.
+
+        Transparent pixels (GIF, PNG) are composited on black.
+        """
+        quarters = quarter_turn(frame.rotation) // 90
+        height, width = (None, None) if size is None else size[::-1] if quarters % 2 else size
+        has_alpha = any(component.is_alpha for component in frame.format.components)
+        pixel_format = "rgba" if has_alpha else "rgb24"
+        converted = self._reformatter.reformat(frame, width, height, pixel_format, threads=self._num_threads)
+        pixels = np.asarray(converted.to_ndarray(), np.uint8)
+        if has_alpha:
+            opacity = pixels[..., 3:].astype(np.uint16)
+            pixels = ((pixels[..., :3] * opacity + 127) // 255).astype(np.uint8)
+        return np.rot90(pixels, quarters)

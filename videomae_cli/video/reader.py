@@ -1,0 +1,284 @@
+"""Reading exact frames of a video file, and telling what it holds.
+
+Frame k is the k-th frame in presentation order, the same pixels as decoding everything and counting: whatever the
+container, the frame rate, the edit list or the order of storage. The way there (`VideoReader.read`):
+
+1. One scan of the packets, without decoding, gives every frame's time and the keyframes (`index.py`).
+2. Each wanted frame is decoded from the keyframe before it, seeking when that saves decoding. Frames in between that
+   no other frame depends on are not decoded.
+3. What did not turn up that way (damage, keyframes that are none), and everything in a file without usable times, is
+   read by decoding the whole from the start.
+
+Not done: tone mapping, deinterlacing, scaling of non-square pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, groupby
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+
+from ..errors import UsageError, VideoError
+from .clip import Clip, ClipBuilder
+from .container import DEFAULT_MAX_PIXELS, VideoPath, file_state, is_picture, printable
+from .index import scan
+from .rotation import stored_rotation
+from .source import Packets, Source
+
+_SEEK_PAYS_PACKETS = 8  # a seek costs about as much as decoding a few packets
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file holds, told without decoding it.
+
+    Args:
+        num_frames: frames that a player shows, and the bound of the indices that `read_frames` takes.
+        fps: mean frame rate; None when the file does not tell.
+        duration_seconds: from the first frame's start to the last one's end; None when the file does not tell.
+        width: of the pictures as displayed, in pixels.
+        height: likewise.
+        codec: FFmpeg's name, such as "h264".
+        rotation: degrees counter-clockwise (0, 90, 180, 270) that the stored pictures are turned by for display.
+    """
+
+    num_frames: int
+    fps: float | None
+    duration_seconds: float | None
+    width: int
+    height: int
+    codec: str
+    rotation: int
+
+
+def probe(path: VideoPath, *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_images: bool = False) -> VideoInfo:
+    """Says what a video file holds. Scans its packets and decodes none.
+
+    Args:
+        path: the file.
+        max_pixels: frames of more are refused.
+        allow_images: takes a still picture for a video of one frame.
+
+    Raises:
+        VideoError: the file cannot be read as a video; its `kind` says why.
+    """
+    with VideoReader(path, max_pixels=max_pixels, allow_images=allow_images) as video:
+        return video.info
+
+
+def read_frames(
+    path: VideoPath,
+    indices: Sequence[int] | npt.NDArray[np.integer],
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    allow_images: bool = False,
+    num_threads: int = 2,
+) -> Clip:
+    """Reads frames by number: frame k is the k-th in presentation order, exactly.
+
+    Args:
+        path: the file.
+        indices: frame numbers from 0 to `num_frames - 1`, in any order, repeats allowed.
+        max_pixels: frames of more are refused.
+        allow_images: takes a still picture for a video of one frame.
+        num_threads: for decoding; pixels do not depend on it.
+
+    Returns:
+        The frames in the order of `indices`.
+
+    Raises:
+        UsageError: an index is no integer or out of range, or there are none.
+        VideoError: the file cannot be read as a video; its `kind` says why.
+    """
+    with VideoReader(path, max_pixels=max_pixels, allow_images=allow_images, num_threads=num_threads) as video:
+        return video.read(indices)
+
+
+class VideoReader:
+    """An open video file: one scan, then any number of reads. Use one per thread, in a `with` statement.
+
+    Args:
+        path: the file.
+        max_pixels: frames of more are refused.
+        allow_images: takes a still picture for a video of one frame.
+        num_threads: for decoding; pixels do not depend on it.
+
+    Raises:
+        VideoError: the file cannot be read as a video; its `kind` says why.
+    """
+
+    def __init__(
+        self,
+        path: VideoPath,
+        *,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        allow_images: bool = False,
+        num_threads: int = 2,
+    ) -> None:
+        self._path = path
+        self._num_threads = num_threads
+        self._state = file_state(path)
+        self._source = Source(path, max_pixels, num_threads)
+        with self._blamed_on_file():
+            self._index = scan(self._source.container, self._source.stream)
+            self.info = self._describe(allow_images)
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the file and the decoder back; safe to call twice."""
+        self._source.close()
+
+    def read(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> Clip:
+        """Reads frames by number; see `read_frames`."""
+        wanted = self._checked(indices)
+        clip = ClipBuilder(wanted, self._num_threads)
+        self._source.undecodable.clear()
+        with self._blamed_on_file():
+            if not self._index.timeless:
+                self._read_by_keyframes(clip)
+            if clip.missing:
+                self._read_from_start(clip)
+            frames, warnings = clip.finish()
+        if num_skipped := len(self._source.undecodable):
+            warnings.insert(0, f"corrupt: {num_skipped} packet{'s' * (num_skipped > 1)} skipped")
+        if self._index.truncated:
+            warnings.insert(0, self._index.truncated)
+        return Clip(frames, self._pts_seconds(wanted), tuple(warnings))
+
+    @contextmanager
+    def _blamed_on_file(self) -> Iterator[None]:
+        """Turns whatever goes wrong into a `VideoError`: the file changed meanwhile, or else it is damaged."""
+        try:
+            yield
+        except Exception as error:  # PyAV raises more than its own errors
+            self.close()
+            self._check_unchanged()
+            if isinstance(error, VideoError) or type(error) is MemoryError:  # too many frames were asked for
+                raise
+            raise VideoError("damaged", f"{printable(self._path)} cannot be read: {error}") from error
+        self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        try:
+            state = file_state(self._path)
+        except VideoError:  # it is gone
+            state = None
+        if state != self._state:
+            self.close()
+            raise VideoError("changed", f"{printable(self._path)} changed while it was read")
+
+    def _describe(self, allow_images: bool) -> VideoInfo:
+        """Puts together what the header and the scan told."""
+        container, stream, index = self._source.container, self._source.stream, self._index
+        if index.num_frames == 0:
+            raise VideoError("damaged", f"{printable(self._path)} holds no frame")
+        if not allow_images and is_picture(container, index.num_frames):
+            raise VideoError("image", f"{printable(self._path)} is a still picture", "pass --allow-images to take it")
+        rate = stream.average_rate or stream.guessed_rate
+        duration_seconds = index.span_seconds
+        if duration_seconds is None and rate:
+            duration_seconds = float(index.num_frames / rate)
+        with open(self._path, "rb") as file:
+            rotation = stored_rotation(file, container.format.name, stream.id)
+        decoder = stream.codec_context
+        width, height = (decoder.height, decoder.width) if rotation % 180 else (decoder.width, decoder.height)
+        return VideoInfo(
+            num_frames=index.num_frames,
+            fps=float(rate) if rate else None,
+            duration_seconds=duration_seconds,
+            width=width,
+            height=height,
+            codec=decoder.codec.canonical_name,
+            rotation=rotation,
+        )
+
+    def _checked(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> list[int]:
+        num_frames = self.info.num_frames
+        try:
+            wanted = [operator.index(index) for index in indices]
+        except TypeError:
+            raise UsageError(f"frame indices must be integers, not {indices!r}") from None
+        if not wanted:
+            raise UsageError("no frame indices were given")
+        for index in wanted:
+            if not 0 <= index < num_frames:
+                hint = f"use 0 to {num_frames - 1}"
+                raise UsageError(f"frame {index} is out of range: the video has {num_frames} frames", hint)
+        return wanted
+
+    def _pts_seconds(self, wanted: Sequence[int]) -> npt.NDArray[np.float64]:
+        time_base = self._source.stream.time_base
+        if self._index.timeless or time_base is None:
+            return np.array(wanted, np.float64) / (self.info.fps or math.nan)
+        return np.array([self._index.times[number] for number in wanted], np.float64) * float(time_base)
+
+    def _read_by_keyframes(self, clip: ClipBuilder) -> None:
+        """Decodes each wanted frame from the keyframe before it. What does not turn up stays missing."""
+        index, source = self._index, self._source
+        wanted = {index.times[number]: number for number in clip.missing}
+        packets: Packets = iter(())
+        position: int | None = None  # in the file, of the packet taken last; None: nowhere
+        start: int | None = None  # the frame that decoding began with and must give out first
+        for keyframe, group in groupby(list(wanted), key=index.keyframe_before):
+            goal = max(group)
+            if goal not in wanted:
+                continue  # it came along with the group before
+            if position is None or keyframe.order - position > _SEEK_PAYS_PACKETS:
+                packets = source.packets_from(keyframe, index.order)
+                start = keyframe.pts if keyframe.is_shown else None
+            reached = False
+            for packet in packets:
+                pts = None if packet is None else packet.pts
+                position = None if pts is None else index.order.get(pts)
+                for frame in source.decode(packet, skippable=pts not in wanted):
+                    if frame.pts == start:
+                        start = None
+                    if frame.pts in wanted and start is None:
+                        clip.put(wanted.pop(frame.pts), frame)
+                    reached = reached or (frame.pts is not None and frame.pts >= goal)
+                if reached:
+                    break
+            if start is not None:  # only called a keyframe (intra refresh): what comes after it is not exact
+                position = None
+
+    def _read_from_start(self, clip: ClipBuilder) -> None:
+        """Decodes everything up to the last missing frame, as a player would.
+
+        The nearest frame before stands in for one that cannot be decoded (at the very start, the one after).
+        """
+        times = self._index.times
+        missing = deque((times[number] if times else number, number) for number in clip.missing)
+        before: VideoFrame | None = None
+        self._source.restart()
+        decoded = chain.from_iterable(map(self._source.decode, self._source.packets()))
+        for count, frame in enumerate(decoded):
+            here = frame.pts if times else count
+            if here is None:
+                continue
+            while missing and missing[0][0] < here:
+                clip.put(missing.popleft()[1], before or frame, stands_in=True)
+            if missing and missing[0][0] == here:
+                clip.put(missing.popleft()[1], frame)
+            if not missing:
+                return
+            before = frame
+        if before is None:
+            raise VideoError("damaged", f"not one frame of {printable(self._path)} can be decoded")
+        for _, number in missing:
+            clip.put(number, before, stands_in=True)

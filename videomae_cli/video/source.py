@@ -1,0 +1,117 @@
+"""One video stream of an open file: its packets, from the start or from a keyframe, and the frames in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+
+import av
+from av.codec.context import ThreadType
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from .container import VideoPath, choose_stream, open_container
+from .index import Keyframe
+
+_BACK_OFF_SECONDS = (0.5, 2, 8)
+_KEEPS_PROMISES = {"h264"}  # "no other frame depends on this one" is a rule of the format, not a hint of the encoder
+
+Packets = Iterator["Packet[VideoStream] | None"]
+"""Packets in file order; None asks the decoder for the frames that it still holds."""
+
+
+class Source:
+    """Opens a video; `close` gives file and decoder back.
+
+    Args:
+        path: the file.
+        max_pixels: frames of more are refused, also when the size changes on the way.
+        num_threads: for decoding, 0 for one a core.
+
+    Raises:
+        VideoError: the file cannot be opened as a video.
+    """
+
+    def __init__(self, path: VideoPath, max_pixels: int, num_threads: int) -> None:
+        self._path = path
+        self._max_pixels = max_pixels
+        self._num_threads = num_threads
+        self.undecodable: set[tuple[int | None, int | None]] = set()
+        """Packets that the decoder refused, by place in the file and decoding time."""
+        self._open()
+
+    def _open(self) -> None:
+        self.container = open_container(self._path, self._max_pixels)
+        try:
+            self.stream = choose_stream(self.container, self._path, self._max_pixels)
+            decoder = self.stream.codec_context
+            decoder.thread_type = ThreadType.SLICE
+            decoder.thread_count = self._num_threads
+            decoder.options = {"max_pixels": str(self._max_pixels)}
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Gives the file and the decoder back; safe to call twice."""
+        self.container.close()
+
+    def restart(self) -> None:
+        """Opens the file again: the one way back to its beginning that every format has."""
+        self.close()
+        self._open()
+
+    def packets(self) -> Packets:
+        """The packets from here to the end of the file."""
+        try:
+            for packet in self.container.demux(self.stream):
+                if packet.size:
+                    yield packet
+        except av.FFmpegError:
+            pass  # the scan stopped at the same place, and said so
+        yield None
+
+    def packets_from(self, keyframe: Keyframe, order: Mapping[int, int]) -> Packets:
+        """The packets from a keyframe on.
+
+        A seek lands where the container pleases: look where that is, drop what lies before the keyframe, and back off
+        when it lies behind (MPEG-TS lands late every time).
+
+        Args:
+            keyframe: where to start.
+            order: the place of every packet in the file, by its presentation time.
+        """
+        assert self.stream.time_base is not None
+        ticks_per_second = 1 / self.stream.time_base
+        back_off = (keyframe.dts - int(seconds * ticks_per_second) for seconds in _BACK_OFF_SECONDS)
+        for target in chain([keyframe.pts], back_off):
+            try:
+                self.container.seek(target, stream=self.stream)
+            except av.FFmpegError:
+                break
+            packets = self.packets()
+            for packet in packets:
+                place = None if packet is None or packet.pts is None else order.get(packet.pts)
+                if place == keyframe.order:
+                    return chain([packet], packets)
+                if place is None or place > keyframe.order:
+                    break
+        self.restart()
+        return islice(self.packets(), keyframe.order, None)
+
+    def decode(self, packet: Packet[VideoStream] | None, *, skippable: bool = False) -> list[VideoFrame]:
+        """The frames that come out when a packet goes in; none of a damaged one.
+
+        Args:
+            packet: None drains the decoder.
+            skippable: its own frame is not wanted: do not decode it if no other frame depends on it.
+        """
+        decoder = self.stream.codec_context
+        decoder.skip_frame = "NONREF" if skippable and decoder.name in _KEEPS_PROMISES else "DEFAULT"
+        try:
+            return decoder.decode(packet)
+        except av.FFmpegError:
+            if packet is not None:
+                self.undecodable.add((packet.pos, packet.dts))
+            return []
