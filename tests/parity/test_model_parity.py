@@ -42,7 +42,7 @@ CLASSIFICATION: dict[str, dict[str, Any]] = {
         "num_channels": 1,
         "hidden_act": "relu",
     },
-    "large epsilon": {"num_labels": 4, "layer_norm_eps": 1e-2},
+    "large epsilon": {"num_labels": 4, "layer_norm_eps": 1e-2, "hidden_act": "relu"},
     "regression to one number": {"num_labels": 1},
     "regression to many": {"num_labels": 3, "problem_type": "regression"},
     "several labels at once": {"num_labels": 6, "problem_type": "multi_label_classification"},

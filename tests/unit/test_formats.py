@@ -86,8 +86,8 @@ def test_the_table_on_a_terminal() -> None:
     renderer = Renderer("text", Console(width=60, color_system=None))
     assert [line.rstrip() for line in renderer.record(GOOD).splitlines()] == [
         "a dir/naïve, \\udcff\\n.mp4",
-        "0.9312  ━━━━━━━━━━━━━━━━━━━━  eating spaghetti",
-        '0.0500  ━━━━━━━━━━━━━━━━━━━━  say "hi"',
+        "0.9312  ━━━━━━━━━━━━━━━━━━━─  eating spaghetti",
+        '0.0500  ━───────────────────  say "hi"',
         "padded",
         "",
     ]

@@ -185,10 +185,10 @@ class Speaker:
 
     def tell(self, record: Record) -> None:
         """The failure, the warnings, and with -v the frames of one record."""
-        path = printable(record.path)
         if isinstance(record, Failure):
-            print(f"error: {path}: {printable(record.message)}", file=sys.stderr, flush=True)
+            print(f"error: {printable(record.message)}", file=sys.stderr, flush=True)
             return
+        path = printable(record.path)
         for warning in record.warnings:
             self.note(f"warning: {path}: {warning}")
         if self.verbose:

@@ -126,7 +126,8 @@ class _Walk:
                     self._add_file(path)
 
     def _note_unreadable(self, error: OSError) -> None:
-        self.inputs.items.append(Failure(error.filename, "unreadable", f"cannot list the folder: {error.strerror}"))
+        folder = error.filename
+        self.inputs.items.append(Failure(folder, "unreadable", f"cannot list the folder {folder!r}: {error.strerror}"))
 
 
 def _is_there(path: str) -> bool:

@@ -45,7 +45,9 @@ class Look:
     debug: bool
 
 
-def classify_files(classifier: VideoClassifier, items: Sequence[str | Failure], look: Look) -> Generator[Record, None, None]:
+def classify_files(
+    classifier: VideoClassifier, items: Sequence[str | Failure], look: Look
+) -> Generator[Record, None, None]:
     """One record for each item, in order. At most `look.num_workers` videos wait decoded.
 
     Args:
@@ -107,4 +109,4 @@ def _blame(path: str, error: Exception, look: Look) -> Failure:
         raise error
     if look.debug:
         traceback.print_exception(error)
-    return Failure(path, "internal", f"internal error: {type(error).__name__}: {error}")
+    return Failure(path, "internal", f"{path!r}: internal error: {type(error).__name__}: {error}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ..errors import VideoErrorKind
     from ..model.config import VideoMAEConfig
     from ..video.reader import VideoInfo
 
@@ -221,7 +222,7 @@ class VideoClassifier:
             segments = sampling.indices(info.num_frames, num_segments=num_segments)
             clip = video.read([index for segment in segments for index in segment])
         if strict:
-            _refuse_damage(clip.warnings)
+            _refuse_damage(path, clip.warnings)
         per_segment = clip.frames.reshape(num_segments, sampling.num_frames, *clip.frames.shape[1:])
         pixel_values = torch.cat([self.processor.crops(frames, num_crops) for frames in per_segment])
         return PreparedVideo(
@@ -277,9 +278,9 @@ def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:
     return logits.softmax(dim=-1)
 
 
-def _refuse_damage(warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        if warning.startswith("truncated"):
-            raise VideoError("truncated", warning)
-        if warning.startswith("corrupt"):
-            raise VideoError("corrupt", warning)
+def _refuse_damage(path: str | os.PathLike[str], warnings: Sequence[str]) -> None:
+    kinds: tuple[VideoErrorKind, ...] = ("truncated", "corrupt")
+    for kind in kinds:
+        for warning in warnings:
+            if warning.startswith(kind):
+                raise VideoError(kind, f"{os.fspath(path)!r} is refused by --strict: {warning}")

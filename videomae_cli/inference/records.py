@@ -106,7 +106,7 @@ class Failure:
     Attributes:
         path: the input, as it was named.
         kind: one of `errors.VIDEO_ERROR_KINDS`.
-        message: what was wrong, for people.
+        message: what was wrong, for people; it names the file.
     """
 
     path: str

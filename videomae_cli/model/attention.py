@@ -62,5 +62,5 @@ def attention(
     if dropout:
         probabilities = F.dropout(probabilities, dropout)
     if head_mask is not None:
-        probabilities = probabilities * head_mask.to(probabilities.dtype).view(-1, 1, 1)
+        probabilities = probabilities * head_mask.to(probabilities).view(-1, 1, 1)
     return probabilities @ value, probabilities if need_probabilities else None

@@ -10,12 +10,13 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError, UsageError
 from ..weights.hub import CheckpointFiles, locate
@@ -101,7 +102,7 @@ class PretrainedModel(nn.Module):
         tensors = to_ours(stored)
         notes = _mend_small(config, tensors)
         _check_depth(config, tensors, files.source)
-        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        with torch.device("meta"), _NoInitialization():  # nothing is drawn that is replaced at once
             model = cls(config, attn_implementation=attn_implementation)
         fitting = _fit(model, tensors, files.source)
         target = wanted or functools.reduce(torch.promote_types, (tensor.dtype for tensor in fitting.values()))
@@ -152,6 +153,22 @@ class PretrainedModel(nn.Module):
         return next(self.parameters()).dtype
 
 
+class _NoInitialization(TorchFunctionMode):
+    """Skips the functions of `torch.nn.init`: normal_ on "meta" imports sympy, which takes longer than to load."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def _one_dtype(dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str | None) -> torch.dtype | None:
     """The dtype asked for; None for "as stored"."""
     given = [_DTYPES.get(item, item) if isinstance(item, str) else item for item in (dtype, torch_dtype) if item]
@@ -200,9 +217,7 @@ def _check_depth(config: VideoMAEConfig, tensors: Mapping[str, Tensor], source: 
     ):
         told, found = getattr(config, field), _num_blocks(tensors, stem)
         if found not in (0, told):
-            raise ModelError(
-                f"{source}: {field} is {told}, but the weights hold {found}", "Is the file complete?"
-            )
+            raise ModelError(f"{source}: {field} is {told}, but the weights hold {found}", "Is the file complete?")
 
 
 def _num_blocks(tensors: Iterable[str], stem: str) -> int:
@@ -225,7 +240,9 @@ def _fit(model: nn.Module, tensors: dict[str, Tensor], source: str) -> dict[str,
         "of another shape": {
             f"{name} is {found}, the model's {wanted}" for name, (found, wanted) in shapes.items() if found != wanted
         },
-        "not numbers with a fraction": {name for name, tensor in tensors.items() if not tensor.is_floating_point()},
+        "of a type that weights do not have": {
+            f"{name} is {tensor.dtype}" for name, tensor in tensors.items() if tensor.dtype not in _DTYPES.values()
+        },
         "with NaN or infinite values": {name for name, tensor in tensors.items() if not _is_finite(tensor)},
     }
     lines = [f"\n  {len(names)} {what}: {_grouped(names)}" for what, names in faults.items() if names]
@@ -237,6 +254,8 @@ def _fit(model: nn.Module, tensors: dict[str, Tensor], source: str) -> dict[str,
 
 
 def _is_finite(tensor: Tensor) -> bool:
+    if tensor.dtype not in _DTYPES.values():
+        return True  # refused for its type
     # A sum shows NaN and infinity at a tenth of the cost of looking at each value; it may overflow, hence the second.
     return bool(tensor.sum(dtype=torch.float32).isfinite()) or bool(tensor.isfinite().all())
 

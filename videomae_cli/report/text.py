@@ -47,7 +47,7 @@ def render_table(record: Record, console: Console) -> str:
     table = Table.grid(padding=(0, 2))
     for prediction in record.predictions:
         filled = round(BAR_WIDTH * min(max(prediction.score, 0.0), 1.0))
-        bar = Text("━" * filled, style="green") + Text("━" * (BAR_WIDTH - filled), style="bright_black")
+        bar = Text("━" * filled, style="green") + Text("─" * (BAR_WIDTH - filled), style="bright_black")
         table.add_row(f"{prediction.score:.4f}", bar, Text(printable(prediction.label)))
     with console.capture() as capture:
         console.print(Text(printable(record.path), style="bold"))

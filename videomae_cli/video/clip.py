@@ -76,7 +76,7 @@ class ClipBuilder:
         assert self._frames is not None and not self.missing
         say = {
             "damaged": "corrupt: {} of the wanted frames decoded with errors",
-            "replaced": "replaced: {} of the wanted frames could not be decoded, the nearest one before stands in",
+            "replaced": "replaced: {} of the wanted frames could not be decoded, a neighbour stands in",
             "resized": "resized: the size changes, {} of the wanted frames were scaled to that of the first",
             "PQ": "hdr: PQ brightness is shown without tone mapping",
             "HLG": "hdr: HLG brightness is shown without tone mapping",

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterator, Sequence
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from ..errors import VideoError
@@ -73,26 +75,25 @@ def open_container(path: VideoPath, max_pixels: int) -> InputContainer:
     """Opens a file for demuxing; the caller closes it.
 
     Raises:
-        VideoError: `unreadable`, `missing`, `refused`, `damaged` or `not_video`.
+        VideoError: `unreadable`, `refused`, `damaged` or `not_video`.
     """
     # The prefix and the absolute path keep FFmpeg from reading a protocol or an option into the name.
     url = "file:" + os.path.abspath(os.fsdecode(path))
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", "max_pixels": str(max_pixels)}
     try:
         return av.open(url, "r", options=options, metadata_errors="replace")
-    except PermissionError as error:
-        raise VideoError("unreadable", f"permission denied: {printable(path)}") from error
-    except FileNotFoundError as error:
-        raise VideoError("missing", f"no such file: {printable(path)}") from error
     except Exception as error:  # PyAV passes on more than its own errors
         raise _explain(path) from error
 
 
 def _explain(path: VideoPath) -> VideoError:
-    """Why a readable file does not open, judged by its first bytes."""
-    with open(path, "rb") as file:
-        head = file.read(1024)
+    """Why a file does not open, judged by its first bytes."""
     name = printable(path)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1024)
+    except OSError as error:
+        return VideoError("unreadable", f"cannot read {name}: {error.strerror}")
     if _POINTER.match(head):
         return VideoError(
             "refused", f"{name} is a list that points to other files", "pass the videos that it names instead"
@@ -127,6 +128,20 @@ def choose_stream(container: InputContainer, path: VideoPath, max_pixels: int) -
             raise VideoError("too_large", f"{printable(path)} is damaged or over {max_pixels} pixels a frame", hint)
         raise VideoError("damaged", f"{printable(path)} does not tell how large its frames are")
     return stream
+
+
+def demux(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
+    """The packets of some streams that hold data, from the current position to the end of the file.
+
+    Raises:
+        av.FFmpegError: the file breaks off here.
+    """
+    try:
+        for packet in container.demux(*streams):
+            if packet.size:
+                yield packet
+    except IndexError:
+        return  # PyAV trips, after the last packet, over streams that appeared on the way (MPEG-TS)
 
 
 def is_picture(container: InputContainer, num_frames: int) -> bool:

@@ -36,14 +36,15 @@ VideoInput: TypeAlias = Frame | Sequence[Frame] | Sequence[Sequence[Frame]]
 
 
 def load_frames(videos: VideoInput, layout: str | None) -> tuple[list[list[Tensor]], str]:
-    """Take a batch apart into frames.
+    """Take a batch apart into videos.
 
     Args:
         videos: see `VideoInput`.
         layout: where frames have their channels, one of `LAYOUTS`; None to find out, for 1, 3 or 4 channels.
 
     Returns:
-        Videos, each a list of (C, H, W) frames, uint8 or float32; and the layout they came in.
+        Each video as the tensors (T, C, H, W) that it consists of, uint8 or float32: one, or one for each frame of a
+        list (to stack them would be a copy as dear as all the rest). And the layout they came in.
 
     Raises:
         UsageError: there is no frame, or something that is not one.
@@ -51,22 +52,22 @@ def load_frames(videos: VideoInput, layout: str | None) -> tuple[list[list[Tenso
     batch = _nest(videos, frame_ndim=2 if layout == "none" else 3)
     if not batch or not all(batch):
         raise UsageError("there is no frame to process", "give a frame, a list of frames, or a list of videos")
-    layout = layout or _guess_layout(batch[0][0])
-    return [[_channels_first(frame, layout) for frame in video] for video in batch], layout
+    layout = layout or _guess_layout(batch[0][0].shape[1:])
+    return [[_channels_first(frames, layout) for frames in video] for video in batch], layout
 
 
 def _nest(videos: VideoInput, frame_ndim: int) -> list[list[Tensor]]:
     if isinstance(videos, (list, tuple)):
         if any(isinstance(video, (list, tuple)) for video in videos):
-            return [[to_tensor(frame) for frame in video] for video in videos]
+            return [[to_tensor(frame)[None] for frame in video] for video in videos]
         tensors = [to_tensor(video) for video in videos]
         if tensors and tensors[0].ndim > frame_ndim:
-            return [list(tensor) for tensor in tensors]
-        return [tensors]
+            return [[tensor] for tensor in tensors]
+        return [[tensor[None] for tensor in tensors]]
     tensor = to_tensor(videos)
     if tensor.ndim <= frame_ndim:
-        return [[tensor]]
-    return [list(tensor)] if tensor.ndim == frame_ndim + 1 else [list(video) for video in tensor]
+        return [[tensor[None]]]
+    return [[tensor]] if tensor.ndim == frame_ndim + 1 else [[video] for video in tensor]
 
 
 def to_tensor(image: object) -> Tensor:
@@ -85,35 +86,37 @@ def to_tensor(image: object) -> Tensor:
     return torch.from_numpy(np.require(image, dtype, ["C", "W"]))
 
 
-def _guess_layout(frame: Tensor) -> str:
-    if frame.ndim == 2:
+def _guess_layout(shape: Sequence[int]) -> str:
+    if len(shape) == 2:
         return "none"
-    if frame.ndim == 3 and frame.shape[0] in (1, 3, 4):
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
         return "channels_first"
-    if frame.ndim == 3 and frame.shape[-1] in (1, 3, 4):
+    if len(shape) == 3 and shape[-1] in (1, 3, 4):
         return "channels_last"
-    raise UsageError(f"cannot tell the channels of a frame of shape {tuple(frame.shape)}", "set input_data_format")
+    raise UsageError(f"cannot tell the channels of a frame of shape {tuple(shape)}", "set input_data_format")
 
 
-def _channels_first(frame: Tensor, layout: str) -> Tensor:
-    if frame.ndim == 2:
-        frame, layout = frame[None], "channels_first"
-    if frame.ndim != 3 or 0 in frame.shape:
-        raise UsageError(f"a frame has the shape {tuple(frame.shape)}", "it must be (H, W), (H, W, C) or (C, H, W)")
-    return frame.movedim(-1, 0) if layout == "channels_last" else frame
+def _channels_first(frames: Tensor, layout: str) -> Tensor:
+    if frames.ndim == 3:
+        frames, layout = frames[:, None], "channels_first"
+    if frames.ndim != 4 or 0 in frames.shape:
+        raise UsageError(
+            f"a frame has the shape {tuple(frames.shape[1:])}", "it must be (H, W), (H, W, C) or (C, H, W)"
+        )
+    return frames.movedim(-1, 1) if layout == "channels_last" else frames
 
 
-def as_levels(frame: Tensor) -> tuple[Tensor, bool]:
-    """A frame as uint8 levels, and whether it was in [0, 1] instead, by the rules of HF image_transforms.resize."""
-    if frame.dtype == torch.uint8:
-        return frame, False
-    low, high = frame.min(), frame.max()
-    if low >= 0 and high <= 255 and torch.allclose(frame, frame.trunc()):
-        return frame.to(torch.uint8), False
+def as_levels(frames: Tensor) -> tuple[Tensor, bool]:
+    """Frames as uint8 levels, and whether they were in [0, 1] instead, by the rules of HF image_transforms.resize."""
+    if frames.dtype == torch.uint8:
+        return frames, False
+    low, high = frames.min(), frames.max()
+    if low >= 0 and high <= 255 and torch.allclose(frames, frames.trunc()):
+        return frames.to(torch.uint8), False
     if low >= 0 and high <= 1:
-        return (frame * 255).to(torch.uint8), True
+        return (frames * 255).to(torch.uint8), True
     raise UsageError(
-        f"a frame holds values from {low:g} to {high:g}", "give whole levels in [0, 255], or fractions in [0, 1]"
+        f"frames hold values from {low:g} to {high:g}", "give whole levels in [0, 255], or fractions in [0, 1]"
     )
 
 
@@ -134,14 +137,13 @@ class BatchFeature(dict[str, Any]):
         return self
 
 
-def as_tensors(pixels: list[list[Tensor]], kind: str | None) -> Any:
-    """The batch in the form that was asked for."""
+def as_tensors(pixels: list[Tensor], kind: str | None) -> Any:
+    """The videos (T, ...) of a batch in the form that was asked for, one of `TENSOR_KINDS` or lists of frames."""
     if kind is None:
-        return [[frame.numpy() for frame in video] for video in pixels]
-    shapes = sorted({(len(video), *frame.shape) for video in pixels for frame in video})
-    if len(shapes) > 1:
-        raise UsageError(f"videos or frames differ in shape: {shapes[0]} and {shapes[-1]} (frames first)")
-    batch = torch.stack([torch.stack(video) for video in pixels])
+        return [list(video.numpy()) for video in pixels]
+    if len(shapes := {tuple(video.shape) for video in pixels}) > 1:
+        raise UsageError(f"the videos of a batch come out as {' and '.join(map(str, sorted(shapes)))}")
+    batch = torch.stack(pixels)
     if kind == "pt":
         return batch
     if kind == "np":

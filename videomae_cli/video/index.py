@@ -23,6 +23,8 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from .container import demux
+
 
 class Keyframe(NamedTuple):
     """A packet that decoding can start from.
@@ -95,9 +97,7 @@ def scan(container: InputContainer, stream: VideoStream) -> PacketIndex:
     entries: list[_Entry] = []
     end_seconds, failure = 0.0, ""
     try:
-        for packet in container.demux(watched):
-            if not packet.size:
-                continue
+        for packet in demux(container, watched):
             if packet.pts is not None:
                 end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream_index == stream.index:

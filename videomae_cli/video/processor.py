@@ -30,8 +30,8 @@ from .sampling import crop_offsets
 MAX_EDGE_PX = 8192
 """Longest edge that a processor may ask for."""
 
-MAX_RESIZED_PX = 2**26
-"""Most pixels that one frame may be resized to; 224 px high, that is 1300 times as wide."""
+MAX_RESIZED_PX = 2**24
+"""Most pixels that one frame may be resized to; 224 px high, that is 330 times as wide."""
 
 _CLASS_KEYS = ("image_processor_type", "feature_extractor_type")  # in files; the class itself says it here
 
@@ -210,9 +210,9 @@ class VideoMAEImageProcessor:
         batch, layout = load_frames(videos, given_layout)
         if data_format is not None:
             layout = _choice("data_format", data_format, LAYOUTS[:2])
-        pixels = [[chosen._pixels(frame)[0] for frame in video] for video in batch]  # (C, H, W) each
+        pixels = [chosen._finish(_join([chosen._fit(frames)[0] for frames in video])) for video in batch]
         if layout == "channels_last":
-            pixels = [[frame.movedim(0, -1) for frame in video] for video in pixels]  # (H, W, C) each
+            pixels = [video.movedim(1, -1) for video in pixels]  # (T, C, h, w) -> (T, h, w, C)
         return BatchFeature(pixel_values=as_tensors(pixels, kind))
 
     def crops(self, frames: npt.NDArray[np.uint8], num_crops: int = 1) -> Tensor:
@@ -229,23 +229,20 @@ class VideoMAEImageProcessor:
             UsageError: several crops are asked of a processor that does not crop.
             VideoError: resized, the frames would be too large.
         """
-        video = to_tensor(frames).movedim(-1, 1)  # (T, C, H, W)
-        return torch.stack([self._pixels(frame, num_crops) for frame in video], dim=1)
+        return self._finish(torch.stack(self._fit(to_tensor(frames).movedim(-1, 1), num_crops)))
 
-    def _pixels(self, frame: Tensor, num_crops: int = 1) -> Tensor:
-        """Every step on one frame, (C, H, W) -> (num_crops, C, h, w); never the caller's memory."""
+    def _fit(self, frames: Tensor, num_crops: int = 1) -> list[Tensor]:
+        """Resize and crop, (T, C, H, W) -> `num_crops` views (T, C, h, w)."""
         if self.do_resize:
-            frame = self._resize(frame)
+            frames = self._resize(frames)
         if self.do_center_crop:
-            crops = self._crop(frame, num_crops)
-        elif num_crops == 1:
-            crops = [frame]
-        else:
+            return self._crop(frames, num_crops)
+        if num_crops > 1:
             raise UsageError(f"{num_crops} spatial crops of a processor that has do_center_crop off")
-        return self._rescale_and_normalize(torch.stack(crops))
+        return [frames]
 
-    def _resize(self, frame: Tensor) -> Tensor:
-        height, width = frame.shape[-2:]
+    def _resize(self, frames: Tensor) -> Tensor:
+        height, width = frames.shape[-2:]
         if "shortest_edge" in self.size:
             edge, short = self.size["shortest_edge"], min(height, width)
             new_height, new_width = edge * height // short, edge * width // short
@@ -253,23 +250,24 @@ class VideoMAEImageProcessor:
             new_height, new_width = self.size["height"], self.size["width"]
         if new_height * new_width > MAX_RESIZED_PX:  # a strip of two rows is within any limit until it is enlarged
             raise VideoError("too_large", f"frames of {width}x{height} would be resized to {new_width}x{new_height}")
-        levels, in_unit_range = as_levels(frame)
-        resized = resize(levels[None], new_height, new_width, self.resample)[0]
+        levels, in_unit_range = as_levels(frames)
+        resized = resize(levels, new_height, new_width, self.resample)
         return resized.float() / 255 if in_unit_range else resized
 
-    def _crop(self, frame: Tensor, num_crops: int) -> list[Tensor]:
+    def _crop(self, frames: Tensor, num_crops: int) -> list[Tensor]:
         crop_height, crop_width = self.crop_size["height"], self.crop_size["width"]
-        lack_y = max(0, crop_height - frame.shape[-2])
-        lack_x = max(0, crop_width - frame.shape[-1])
+        lack_y = max(0, crop_height - frames.shape[-2])
+        lack_x = max(0, crop_width - frames.shape[-1])
         if lack_y or lack_x:  # an odd margin is wider at the left and the top, as in HF center_crop
-            frame = pad(frame, ((lack_x + 1) // 2, lack_x // 2, (lack_y + 1) // 2, lack_y // 2))
-        height, width = frame.shape[-2:]
+            frames = pad(frames, ((lack_x + 1) // 2, lack_x // 2, (lack_y + 1) // 2, lack_y // 2))
+        height, width = frames.shape[-2:]
         tops = crop_offsets(height, crop_height, num_crops if height >= width else 1)
         lefts = crop_offsets(width, crop_width, num_crops if height < width else 1)
-        return [frame[:, y : y + crop_height, x : x + crop_width] for y in tops for x in lefts]
+        return [frames[..., y : y + crop_height, x : x + crop_width] for y in tops for x in lefts]
 
-    def _rescale_and_normalize(self, pixels: Tensor) -> Tensor:
-        """(x * factor - mean) / std as one product and one sum, in place where the type allows."""
+    def _finish(self, pixels: Tensor) -> Tensor:
+        """Rescale and normalise, as one product and one sum, in place where it is float already; (..., C, h, w)."""
+        pixels = pixels.contiguous()
         if not (self.do_rescale or self.do_normalize):
             return pixels
         factor = self.rescale_factor if self.do_rescale else 1.0
@@ -277,8 +275,9 @@ class VideoMAEImageProcessor:
         for name, values in (("image_mean", mean), ("image_std", std)):
             if isinstance(values, list) and len(values) != pixels.shape[-3]:
                 raise UsageError(f"{name} has {len(values)} values, the frames have {pixels.shape[-3]} channels")
-        gain, offset = np.divide(factor, std), -np.divide(mean, std)  # in float64, rounded once
-        return pixels.float().mul_(_column(gain)).add_(_column(offset))
+        affine = np.divide(factor, std), -np.divide(mean, std)  # in float64, rounded once
+        gain, offset = (torch.tensor(x, dtype=torch.float32).reshape(-1, 1, 1) for x in affine)  # (C or 1, 1, 1)
+        return pixels.float().mul_(gain).add_(offset)
 
 
 class VideoMAEFeatureExtractor(VideoMAEImageProcessor):
@@ -289,8 +288,11 @@ class VideoMAEFeatureExtractor(VideoMAEImageProcessor):
         super().__init__(*args, **kwargs)
 
 
-def _column(values: npt.NDArray[np.float64]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32).reshape(-1, 1, 1)  # (C or 1, 1, 1)
+def _join(parts: list[Tensor]) -> Tensor:
+    """The frames of one video, (T, C, h, w), in new memory."""
+    if len(shapes := {tuple(part.shape[1:]) for part in parts}) > 1:
+        raise UsageError(f"frames of one video come out as {' and '.join(map(str, sorted(shapes)))}", "crop them")
+    return torch.cat(parts)
 
 
 def _choice(name: str, value: object, choices: Sequence[str]) -> str:
@@ -331,12 +333,14 @@ def _resample(value: int | str) -> int:
 
 def _size(name: str, value: object) -> dict[str, int]:
     """One of the spellings of a size as {"shortest_edge": n} or {"height": h, "width": w}."""
-    if isinstance(value, int):
-        value = {"shortest_edge": value} if name == "size" else {"height": value, "width": value}
+    edges: dict[str, Any] = {}
+    if isinstance(value, dict):
+        edges = dict(value)
     elif isinstance(value, (list, tuple)) and len(value) == 2:
-        value = {"height": value[0], "width": value[1]}
+        edges = {"height": value[0], "width": value[1]}
+    elif isinstance(value, int):
+        edges = {"shortest_edge": value} if name == "size" else {"height": value, "width": value}
     keys = [{"height", "width"}, {"shortest_edge"}] if name == "size" else [{"height", "width"}]
-    edges = dict(value) if isinstance(value, dict) else {}
     if set(edges) in keys and all(type(px) is int and 0 < px <= MAX_EDGE_PX for px in edges.values()):
         return edges
     choices = " or ".join(" and ".join(sorted(choice)) for choice in keys)

@@ -3,7 +3,8 @@
 Frame k is the k-th frame in presentation order, the same pixels as decoding everything and counting: whatever the
 container, the frame rate, the edit list or the order of storage. The way there (`VideoReader.read`):
 
-1. One scan of the packets, without decoding, gives every frame's time and the keyframes (`index.py`).
+1. One scan of the packets, without decoding, gives every frame's time and the keyframes (`index.py`). It reads the
+   file once, whatever its size: milliseconds for a clip, about as long as copying it for many gigabytes.
 2. Each wanted frame is decoded from the keyframe before it, seeking when that saves decoding. Frames in between that
    no other frame depends on are not decoded.
 3. What did not turn up that way (damage, keyframes that are none), and everything in a file without usable times, is
@@ -90,7 +91,7 @@ def read_frames(
         indices: frame numbers from 0 to `num_frames - 1`, in any order, repeats allowed.
         max_pixels: frames of more are refused.
         allow_images: takes a still picture for a video of one frame.
-        num_threads: for decoding; pixels do not depend on it.
+        num_threads: for decoding, 0 for one a core; pixels depend on it only where damage is concealed.
 
     Returns:
         The frames in the order of `indices`.
@@ -110,7 +111,7 @@ class VideoReader:
         path: the file.
         max_pixels: frames of more are refused.
         allow_images: takes a still picture for a video of one frame.
-        num_threads: for decoding; pixels do not depend on it.
+        num_threads: for decoding, 0 for one a core; pixels depend on it only where damage is concealed.
 
     Raises:
         VideoError: the file cannot be read as a video; its `kind` says why.
@@ -152,6 +153,8 @@ class VideoReader:
         with self._blamed_on_file():
             if not self._index.timeless:
                 self._read_by_keyframes(clip)
+            if self._source.undecodable:  # what damage does to later frames depends on those that were skipped
+                clip = ClipBuilder(wanted, self._num_threads)
             if clip.missing:
                 self._read_from_start(clip)
             frames, warnings = clip.finish()

@@ -8,16 +8,16 @@ from itertools import chain, islice
 import av
 from av.codec.context import ThreadType
 from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
-from .container import VideoPath, choose_stream, open_container
+from .container import VideoPath, choose_stream, demux, open_container
 from .index import Keyframe
 
 _BACK_OFF_SECONDS = (0.5, 2, 8)
 _KEEPS_PROMISES = {"h264"}  # "no other frame depends on this one" is a rule of the format, not a hint of the encoder
 
-Packets = Iterator["Packet[VideoStream] | None"]
+Packets = Iterator["Packet[Stream] | None"]
 """Packets in file order; None asks the decoder for the frames that it still holds."""
 
 
@@ -65,9 +65,7 @@ class Source:
     def packets(self) -> Packets:
         """The packets from here to the end of the file."""
         try:
-            for packet in self.container.demux(self.stream):
-                if packet.size:
-                    yield packet
+            yield from demux(self.container, [self.stream])
         except av.FFmpegError:
             pass  # the scan stopped at the same place, and said so
         yield None
@@ -100,7 +98,7 @@ class Source:
         self.restart()
         return islice(self.packets(), keyframe.order, None)
 
-    def decode(self, packet: Packet[VideoStream] | None, *, skippable: bool = False) -> list[VideoFrame]:
+    def decode(self, packet: Packet[Stream] | None, *, skippable: bool = False) -> list[VideoFrame]:
         """The frames that come out when a packet goes in; none of a damaged one.
 
         Args:

@@ -6,6 +6,7 @@ HF_HUB_OFFLINE. It is imported when first needed, because a local path must not 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
@@ -38,7 +39,7 @@ _Fetch = Callable[[str], "Path | None"]  # a file's name -> where it is, or None
 _T = TypeVar("_T")
 
 _WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-_TOKEN_HINT = "log in with `hf auth login`, or set HF_TOKEN, with an account that may read it"
+_TOKEN_HINT = "Log in with `hf auth login`, or set HF_TOKEN, for an account that may read it."
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,14 @@ def locate(
         ModelError: there is no such checkpoint, it lacks a file, or the hub cannot or will not give it.
         MachineError: the cache cannot be written.
     """
-    path, name = Path(name_or_path), str(name_or_path)
-    if path.is_dir():
-        return _collect(name, lambda file: path / file if (path / file).is_file() else None, need, folder=path)
-    if path.exists():
-        return _beside(path, need)
+    path, name = Path(name_or_path), os.fspath(name_or_path)
+    try:
+        if path.is_dir():
+            return _in_folder(path, need)
+        if path.exists():
+            return _beside(path, need)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}", "Check the name and its permissions.") from None
     repo = ALIASES.get(name, name)
     _check_hub_id(repo)
     cached = _from_cache(repo, revision, need)
@@ -111,7 +115,7 @@ def _collect(source: str, fetch: _Fetch, need: Collection[Part], folder: Path | 
     """Gather a checkpoint's files through `fetch`, the same way from a folder, the cache or the hub."""
     config = fetch(CONFIG_NAME)
     if config is None and folder is None:
-        raise _MissingFileError(f"{source} has no {CONFIG_NAME}", "give a VideoMAE checkpoint")
+        raise _MissingFileError(f"{source} has no {CONFIG_NAME}", "Give a VideoMAE checkpoint.")
     weights = _weights(source, fetch, folder) if "weights" in need else ()
     processor = fetch(PROCESSOR_NAME) if "processor" in need else None
     return CheckpointFiles(source, config, weights, processor)
@@ -130,16 +134,23 @@ def _weights(source: str, fetch: _Fetch, folder: Path | None) -> tuple[Path, ...
     others = sorted(p for p in folder.iterdir() if p.suffix in _WEIGHT_SUFFIXES) if folder else []
     if len(others) > 1:
         names = ", ".join(path.name for path in others[:5])
-        raise ModelError(f"{source} holds {len(others)} weight files ({names}, ...)", "name the file itself")
+        raise ModelError(f"{source} holds {len(others)} weight files ({names}, ...)", "Name the file itself.")
     if not others:
         raise _MissingFileError(f"{source} has no weights: neither model.safetensors nor an index of shards")
     return (others[0],)
 
 
+def _in_folder(folder: Path, need: Collection[Part]) -> CheckpointFiles:
+    def fetch(name: str) -> Path | None:
+        return folder / name if (folder / name).is_file() else None
+
+    return _collect(str(folder), fetch, need, folder)
+
+
 def _beside(path: Path, need: Collection[Part]) -> CheckpointFiles:
     """One weight file, with the configuration that lies in the same folder, when there is one."""
     if not path.is_file():
-        raise ModelError(f"{path} is neither a file nor a folder", "give a checkpoint folder or a weight file")
+        raise ModelError(f"{path} is neither a file nor a folder", "Give a checkpoint folder or a weight file.")
     config, processor = path.with_name(CONFIG_NAME), path.with_name(PROCESSOR_NAME)
     return CheckpointFiles(
         source=str(path),
@@ -151,14 +162,16 @@ def _beside(path: Path, need: Collection[Part]) -> CheckpointFiles:
 
 def _check_hub_id(repo: str) -> None:
     """Refuse without a request what cannot be the name of a hub repository."""
-    part = r"[A-Za-z0-9][\w.-]*"
-    if re.fullmatch(f"{part}/{part}", repo, re.ASCII) and not repo.endswith(_WEIGHT_SUFFIXES):
-        return
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.errors import HFValidationError
+
+    with contextlib.suppress(HFValidationError):
+        hf_hub_url(repo, CONFIG_NAME)  # only builds the text, and checks the name
+        if repo.count("/") == 1 and not repo.endswith(_WEIGHT_SUFFIXES):
+            return
     close = difflib.get_close_matches(repo, ALIASES, n=1)
-    hint = (
-        f"did you mean {close[0]}?" if close else f"give a path, a hub id (owner/name), or one of {', '.join(ALIASES)}"
-    )
-    raise ModelError(f"no file, folder or model named {repo!r}", hint)
+    choices = f"Give a path, a hub id (owner/name), or one of {', '.join(ALIASES)}."
+    raise ModelError(f"no file, folder or model named {repo!r}", f"Did you mean {close[0]}?" if close else choices)
 
 
 def _from_cache(repo: str, revision: str | None, need: Collection[Part]) -> CheckpointFiles | None:
@@ -222,7 +235,7 @@ def _verify(path: Path) -> None:
     if digest.hexdigest() != blob.name:
         path.unlink()
         blob.unlink()
-        raise ModelError(f"{path.name} arrived damaged: its SHA-256 differs", "run again to fetch it anew")
+        raise ModelError(f"{path.name} arrived damaged: its SHA-256 differs", "Run again to fetch it anew.")
 
 
 def _within(seconds: float, call: Callable[[], _T]) -> _T:
@@ -257,14 +270,14 @@ def _explain(error: Exception, repo: str, revision: str | None) -> VideoMAEError
         RevisionNotFoundError,
     )
 
-    host = urlsplit(constants.ENDPOINT).hostname
-    away = f"cannot reach {host} ({_reason(error)}), and {repo} is not in the local cache"
+    host = urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
+    away = f"no connection to {host} ({_reason(error)}), and {repo} is not in the local cache"
     answers: tuple[tuple[type[Exception], str, str], ...] = (  # the first that fits
         (LocalEntryNotFoundError, away, _offline_hint(repo)),
-        (GatedRepoError, f"{repo} is gated", f"ask for access on its page, then {_TOKEN_HINT}"),
-        (RepositoryNotFoundError, f"{host} has no {repo}, or it is private", f"check the name, or {_TOKEN_HINT}"),
-        (RevisionNotFoundError, f"{repo} has no revision {revision!r}", "give a branch, tag or full commit hash"),
-        (EntryNotFoundError, f"{repo} has no {CONFIG_NAME}", "give a VideoMAE checkpoint"),
+        (GatedRepoError, f"{repo} is gated", f"Ask for access on its page. {_TOKEN_HINT}"),
+        (RepositoryNotFoundError, f"{host} has no {repo}, or it is private", f"Check the name. {_TOKEN_HINT}"),
+        (RevisionNotFoundError, f"{repo} has no revision {revision!r}", "Give a branch, a tag or a full commit hash."),
+        (EntryNotFoundError, f"{repo} has no {CONFIG_NAME}", "Give a VideoMAE checkpoint."),
     )
     for kind, message, hint in answers:
         if isinstance(error, kind):
@@ -273,11 +286,11 @@ def _explain(error: Exception, repo: str, revision: str | None) -> VideoMAEError
         status = error.response.status_code
         if status in {401, 403}:
             return ModelError(f"{host} refuses access to {repo} (HTTP {status})", _TOKEN_HINT)
-        return ModelError(f"{host} cannot serve {repo} (HTTP {status})", f"try later; {_offline_hint(repo)}")
+        return ModelError(f"{host} cannot serve {repo} (HTTP {status})", f"Try later. {_offline_hint(repo)}")
     if isinstance(error, OSError) and error.errno is not None:
         return MachineError(
             f"cannot write the model cache {constants.HF_HUB_CACHE}: {error.strerror}",
-            "set HF_HOME to a writable folder with enough room",
+            "Set HF_HOME to a writable folder with enough room.",
         )
     return ModelError(away, _offline_hint(repo))
 
@@ -294,6 +307,6 @@ def _reason(error: BaseException) -> str:
 
 def _offline_hint(repo: str) -> str:
     return (
-        f"where there is a network, run `hf download {repo}`; then use --offline with the same HF_HOME, "
-        "or give the downloaded folder with -m"
+        f"Where there is a network, run `hf download {repo}`. Then use --offline with the same HF_HOME, "
+        "or give the downloaded folder with -m."
     )

@@ -25,12 +25,12 @@ MAX_JSON_BYTES = 32 * 2**20
 """Larger than any real configuration or index; a larger file is refused unread."""
 
 _CONTAINERS = ("model", "module", "state_dict")  # where the original training scripts keep the weights
-_PICKLE_HINT = "a checkpoint may hold tensors only; convert it to safetensors on a machine where you trust it"
-_DAMAGED_HINT = "the file is damaged or half-downloaded; fetch it again"
+_PICKLE_HINT = "A checkpoint may hold tensors only. Convert it to safetensors where you trust it."
+_DAMAGED_HINT = "Fetch the file again; for a hub model, with `hf download ID --force-download`."
 _DISGUISES = (  # how files begin that are often saved under a checkpoint's name
-    (b"version https://git-lfs", "a Git LFS pointer, not the weights", "run `git lfs pull` in its folder"),
-    (b"<!doctype html", "a web page, not a checkpoint", "download the file itself, not the page about it"),
-    (b"<html", "a web page, not a checkpoint", "download the file itself, not the page about it"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the weights", "Run `git lfs pull` in its folder."),
+    (b"<!doctype html", "a web page, not a checkpoint", "Download the file itself, not the page about it."),
+    (b"<html", "a web page, not a checkpoint", "Download the file itself, not the page about it."),
 )
 
 
@@ -52,7 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise _unreadable(path, error) from None
     if len(text) > MAX_JSON_BYTES:
-        raise ModelError(f"{path} is larger than {MAX_JSON_BYTES} bytes", "no file of its kind is that large")
+        raise ModelError(f"{path} is larger than {MAX_JSON_BYTES} bytes", "No file of its kind is that large.")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -82,7 +82,7 @@ def read_shard_names(index: Path) -> tuple[str, ...]:
         if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name, re.ASCII):
             raise ModelError(
                 f"{index} points to {name!r}, which is not the name of a safetensors file beside it",
-                "do not use this checkpoint: such a name reaches files outside of its folder",
+                "Do not use this checkpoint: such a name can reach files outside of its folder.",
             )
     return tuple(sorted(set(weight_map.values())))
 
@@ -186,4 +186,4 @@ def _refuse_disguises(path: Path) -> None:
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
-    return ModelError(f"cannot read {path}: {error.strerror or error}", "check the name and its permissions")
+    return ModelError(f"cannot read {path}: {error.strerror or error}", "Check the name and its permissions.")

@@ -44,7 +44,7 @@ def write_atomically(path: Path, content: bytes | Callable[[Path], None]) -> Non
         _sync(path.parent)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as an error of its own
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise MachineError(f"cannot write {path}: {reason}", "choose a folder that is writable and has room") from None
+        raise MachineError(f"cannot write {path}: {reason}", "Choose a folder that is writable and has room.") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -118,7 +118,7 @@ def _num_bytes(size: int | str) -> int:
         return size
     match = re.fullmatch(r"\s*(\d+)\s*([KMG]B)\s*", str(size), re.IGNORECASE)
     if match is None or int(match[1]) == 0:
-        raise UsageError(f"max_shard_size is {size!r}", 'give a number of bytes, or a size like "200MB" or "5GB"')
+        raise UsageError(f"max_shard_size is {size!r}", 'Give a number of bytes, or a size like "200MB" or "5GB".')
     return int(match[1]) * _UNITS[match[2].upper()]
 
 
@@ -126,7 +126,7 @@ def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise MachineError(f"cannot replace {path}: {error.strerror}", "choose a folder that is writable") from None
+        raise MachineError(f"cannot replace {path}: {error.strerror}", "Choose a folder that is writable.") from None
 
 
 def _sync(path: Path) -> None:
