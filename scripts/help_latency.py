@@ -1,7 +1,4 @@
-"""Time `videomae --help` as a whole process: median of 10 runs, beside a bare interpreter.
-
-    python scripts/help_latency.py
-"""
+"""Time `videomae --help` as a whole process: median of 10 runs, beside a bare interpreter."""
 
 from __future__ import annotations
 

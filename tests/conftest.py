@@ -74,7 +74,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("checkpoint")
     names = [f"class {k}" for k in range(10)]
-    labels = {"num_labels": 10, "id2label": dict(enumerate(names)), "label2id": {name: k for k, name in enumerate(names)}}
+    labels = {
+        "num_labels": 10,
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: k for k, name in enumerate(names)},
+    }
     hf_folder(folder, "VideoMAEForVideoClassification", image_size=32, patch_size=16, num_frames=16, **labels)
     VideoMAEImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder

@@ -14,6 +14,7 @@ import torch
 
 from tests.clips import CLIPS, SHARED, needs_clips
 from tests.conftest import Ended
+from videomae_cli import VideoClassifier
 
 Run = Callable[..., Ended]
 
@@ -44,10 +45,15 @@ def test_the_top_5_of_a_real_clip_are_those_of_transformers(base_checkpoint: Pat
 
     with av.open(str(clip)) as container:
         frames = [f.to_ndarray(format="rgb24") for k, f in enumerate(container.decode(video=0)) if k in indices]
-    processor = VideoMAEImageProcessorPil.from_pretrained(base_checkpoint)
+    pixel_values = VideoMAEImageProcessorPil.from_pretrained(base_checkpoint)(
+        list(np.stack(frames)), return_tensors="pt"
+    ).pixel_values
     model = VideoMAEForVideoClassification.from_pretrained(base_checkpoint, attn_implementation="eager").eval()
     with torch.inference_mode():
-        probabilities = model(**processor(list(np.stack(frames)), return_tensors="pt")).logits[0].softmax(-1)
-    best = probabilities.topk(5)
+        logits = model(pixel_values).logits
+    best = logits[0].softmax(-1).topk(5)
     assert [p["label"] for p in record["predictions"]] == [model.config.id2label[k] for k in best.indices.tolist()]
     assert [p["score"] for p in record["predictions"]] == pytest.approx(best.values.tolist(), abs=1e-3)
+
+    ours = VideoClassifier.from_pretrained(base_checkpoint, device="cpu").logits(pixel_values)
+    assert (ours - logits).abs().max() / logits.abs().max() < 1e-5  # base, 16 frames, the same pixels

@@ -140,6 +140,8 @@ def test_truncated(name: str, how: dict[str, object], tmp_path: Path) -> None:
     clip = read_frames(path, range(len(reference)), num_threads=1)
     assert all((picture == expected).all() for picture, expected in zip(clip.frames, reference, strict=True))
     assert clip.warnings[0].startswith("truncated: ends at ")
+    with VideoReader(path) as video:
+        assert video.warnings == clip.warnings[:1]
     assert read_frames(path, [num_frames - 1]).frames.shape == (1, 48, 64, 3)
 
 

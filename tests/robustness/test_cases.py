@@ -247,9 +247,8 @@ def test_25_nothing_to_classify(tmp_path: Path, checkpoint: Path, videomae: Run)
 
 def test_26_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     """The reader itself: between opening and the end of reading, the file grows."""
-    from videomae_cli.video.reader import VideoReader
-
     from videomae_cli.errors import VideoError
+    from videomae_cli.video.reader import VideoReader
 
     path = write_video(tmp_path / "a.mp4")
     with pytest.raises(VideoError) as caught, VideoReader(path) as video:

@@ -50,6 +50,7 @@ def test_derived_sizes() -> None:
     assert config.grid == (4, 10, 14)
     assert (config.num_patches_per_frame, config.num_tokens, config.num_pixels_per_patch) == (140, 560, 1536)
     assert VideoMAEConfig().num_tokens == 1568
+    assert VideoMAEConfig(return_dict=False).use_return_dict is False
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,9 @@ def test_labels() -> None:
         ({"hidden_dropout_prob": 1.0}, r"hidden_dropout_prob=1.0 is not in \[0, 1\)"),
         ({"drop_path_rate": -0.1}, r"drop_path_rate=-0.1 is not in \[0, 1\)"),
         ({"layer_norm_eps": float("nan")}, "layer_norm_eps=nan is not a number"),
+        ({"qv_bias": "no"}, "qkv_bias='no' is not true or false"),
+        ({"num_labels": -1}, "num_labels=-1 is not an integer"),
+        ({"num_labels": "5"}, "num_labels='5' is not an integer"),
         ({"use_mean_pooling": "no"}, "use_mean_pooling='no' is not true or false"),
         ({"hidden_act": "swish"}, "hidden_act='swish' is not one of gelu, relu, selu, gelu_new"),
         ({"problem_type": "ranking"}, "problem_type='ranking' is not one of regression"),

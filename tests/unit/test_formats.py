@@ -8,11 +8,11 @@ import json
 
 import pytest
 from rich.console import Console
-from videomae_cli.video.reader import VideoInfo
 
 from videomae_cli.inference.records import Failure, Prediction, SampledFrames, ScoredLabel
 from videomae_cli.report.formats import FORMATS, Renderer
 from videomae_cli.report.text import printable
+from videomae_cli.video.reader import VideoInfo
 
 GOOD = Prediction(
     path="a dir/naïve, \udcff\n.mp4",

@@ -333,3 +333,12 @@ def test_file_that_is_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ModelError, match="neither a file nor a folder"):
         locate(tmp_path / "fifo")
+
+
+def test_the_file_of_a_video_processor_is_found_too(tmp_path: Path) -> None:
+    """transformers 5 writes video_preprocessor_config.json for its video processors; the other name comes first."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "video_preprocessor_config.json").write_text("{}")
+    assert locate(tmp_path, need=["processor"]).processor == tmp_path / "video_preprocessor_config.json"
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    assert locate(tmp_path, need=["processor"]).processor == tmp_path / "preprocessor_config.json"

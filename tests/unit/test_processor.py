@@ -223,6 +223,7 @@ def test_a_published_file(tmp_path: Path) -> None:
 
 
 def test_no_file_means_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
     assert VideoMAEImageProcessor.from_pretrained(tmp_path).to_dict() == VideoMAEImageProcessor().to_dict()
 
 
@@ -307,3 +308,17 @@ def test_feature_extractor_is_the_processor_with_a_warning(tmp_path: Path) -> No
     extractor.save_pretrained(tmp_path)
     with pytest.warns(FutureWarning):
         assert isinstance(VideoMAEFeatureExtractor.from_pretrained(tmp_path), VideoMAEFeatureExtractor)
+
+
+def test_a_checkpoint_without_a_processor_file_says_what_is_assumed(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "original.pth").write_bytes(b"x")
+    theirs = VideoMAEImageProcessor.from_pretrained(tmp_path)
+    assert (theirs.image_mean, theirs.image_std) == ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+    assert "0.5" in theirs.load_warnings[0]
+    (tmp_path / "config.json").unlink()  # an original checkpoint has none
+    original = VideoMAEImageProcessor.from_pretrained(tmp_path / "original.pth")
+    assert (original.image_mean, original.image_std) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    assert "ImageNet" in original.load_warnings[0]
+    original.save_pretrained(tmp_path)
+    assert VideoMAEImageProcessor.from_pretrained(tmp_path).load_warnings == ()

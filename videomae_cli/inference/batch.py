@@ -104,7 +104,8 @@ def _predict(classifier: VideoClassifier, prepared: PreparedVideo | Failure, loo
 def _blame(path: str, error: Exception, look: Look) -> Failure:
     """The record of an error that is this file's; others are raised again."""
     if isinstance(error, VideoError):
-        return Failure(path, error.kind, error.message)
+        names_it = repr(path) in error.message
+        return Failure(path, error.kind, error.message if names_it else f"{path!r}: {error.message}")
     if isinstance(error, MachineError | UsageError | MemoryError):
         raise error
     if look.debug:

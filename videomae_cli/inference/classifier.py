@@ -120,7 +120,7 @@ class VideoClassifier:
             ) from error
         processor = VideoMAEImageProcessor.from_pretrained(name_or_path, revision=revision, offline=offline)
         labels, label_warning = name_classes(model.config.id2label, model.config.num_labels)
-        warnings = [*model.load_warnings, *([label_warning] if label_warning else [])]
+        warnings = [*model.load_warnings, *processor.load_warnings, *([label_warning] if label_warning else [])]
         return cls(model, processor, labels, warnings)
 
     @property
@@ -278,9 +278,12 @@ def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:
     return logits.softmax(dim=-1)
 
 
+# What --strict refuses: the first word of a reader's warning, and the kind of error that it becomes.
+_DAMAGE: dict[str, VideoErrorKind] = {"truncated": "truncated", "corrupt": "corrupt", "replaced": "corrupt"}
+
+
 def _refuse_damage(path: str | os.PathLike[str], warnings: Sequence[str]) -> None:
-    kinds: tuple[VideoErrorKind, ...] = ("truncated", "corrupt")
-    for kind in kinds:
-        for warning in warnings:
-            if warning.startswith(kind):
-                raise VideoError(kind, f"{os.fspath(path)!r} is refused by --strict: {warning}")
+    for warning in warnings:
+        kind = _DAMAGE.get(warning.partition(":")[0])
+        if kind:
+            raise VideoError(kind, f"{os.fspath(path)!r} is refused by --strict: {warning}")

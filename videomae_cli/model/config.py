@@ -32,7 +32,7 @@ PRESETS = {  # the published variants; V1 modeling_finetune.py and modeling_pret
 _COUNTS = ("num_channels", "num_frames", "tubelet_size", *_SIZES)
 _PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
 _DEVIATIONS = ("layer_norm_eps", "head_layer_norm_eps", "initializer_range")
-_FLAGS = ("use_mean_pooling", "norm_pix_loss", "output_attentions", "output_hidden_states", "return_dict")
+_FLAGS = ("qkv_bias", "use_mean_pooling", "norm_pix_loss", "output_attentions", "output_hidden_states", "return_dict")
 _MULTIPLES = (
     ("image_size", "patch_size"),
     ("num_frames", "tubelet_size"),
@@ -89,7 +89,7 @@ class _Fields:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self, num_labels: int | None, qv_bias: bool | None) -> None:
-        given = {bool(flag) for flag in (self.qkv_bias, qv_bias) if flag is not None}
+        given = {flag for flag in (self.qkv_bias, qv_bias) if flag is not None}
         if len(given) > 1:
             raise UsageError(
                 f"qkv_bias={self.qkv_bias} and qv_bias={qv_bias} contradict each other",
@@ -99,6 +99,8 @@ class _Fields:
         _require(self, "id2label", _is_naming(self.id2label), "a mapping of indices to names")
         self.id2label = {int(index): name for index, name in self.id2label.items()}
         if num_labels is not None and num_labels != len(self.id2label):
+            if not isinstance(num_labels, int) or num_labels < 0:
+                raise UsageError(f"num_labels={num_labels!r} is not an integer, 0 or more")
             if self.id2label != _placeholder_labels(2):
                 raise UsageError(f"num_labels={num_labels}, but id2label names {len(self.id2label)} classes")
             self.id2label = _placeholder_labels(num_labels)

@@ -43,6 +43,7 @@ _HINTS = (  # a name that the checkpoint has, one that it lacks, and what that c
         "This is a classification checkpoint: it has no decoder. Load it as VideoMAEForVideoClassification.",
     ),
 )
+_MAX_TOKENS = 2**17  # of one clip; the published recipes have 1568
 _MAX_GROUPS = 6  # of like names, in one list of an error
 
 
@@ -101,7 +102,7 @@ class PretrainedModel(nn.Module):
         config = copy.deepcopy(config) if config is not None else _read_config(files, stored)
         tensors = to_ours(stored)
         notes = _mend_small(config, tensors)
-        _check_depth(config, tensors, files.source)
+        _check_sizes(config, tensors, files.source)
         with torch.device("meta"), _NoInitialization():  # nothing is drawn that is replaced at once
             model = cls(config, attn_implementation=attn_implementation)
         fitting = _fit(model, tensors, files.source)
@@ -131,8 +132,8 @@ class PretrainedModel(nn.Module):
         config.extra.pop("torch_dtype", None)
         config.extra |= {"architectures": [type(self).__name__], "dtype": str(self.dtype).removeprefix("torch.")}
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
+        config.save_pretrained(folder)  # first: a configuration that JSON cannot hold is refused here
         write_tensors(Path(folder), to_hf(state, (config.num_channels, *config.patch_shape)), max_shard_size)
-        config.save_pretrained(folder)
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Number of weights.
@@ -209,19 +210,34 @@ def _mend_small(config: VideoMAEConfig, tensors: Mapping[str, Tensor]) -> list[s
     return notes
 
 
-def _check_depth(config: VideoMAEConfig, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Compare the numbers of blocks first: no list of names is clearer, and a false number cannot build for hours."""
-    for field, stem in (
-        ("num_hidden_layers", r"(videomae\.)?blocks\."),
-        ("decoder_num_hidden_layers", r"decoder\.blocks\."),
-    ):
-        told, found = getattr(config, field), _num_blocks(tensors, stem)
-        if found not in (0, told):
-            raise ModelError(f"{source}: {field} is {told}, but the weights hold {found}", "Is the file complete?")
+def _check_sizes(config: VideoMAEConfig, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Compare first what is costly to build: a false size must not take hours or all memory before it is found."""
+    found = {
+        "num_hidden_layers": _num_blocks(tensors, r"(videomae\.)?blocks\."),
+        "hidden_size": _num_rows(tensors, "videomae.embeddings.projection.weight", "embeddings.projection.weight"),
+        "decoder_num_hidden_layers": _num_blocks(tensors, r"decoder\.blocks\."),
+        "decoder_hidden_size": _num_rows(tensors, "encoder_to_decoder.weight"),
+    }
+    for field, size in found.items():
+        if size not in (0, getattr(config, field)):
+            raise ModelError(
+                f"{source}: {field} is {getattr(config, field)}, but the weights have {size}", "Is the file complete?"
+            )
+    if config.num_tokens > _MAX_TOKENS:
+        raise ModelError(
+            f"{source}: a clip of {config.num_frames} frames of {config.image_size} px has {config.num_tokens} tokens, "
+            f"more than {_MAX_TOKENS}",
+            "Check num_frames and image_size in config.json.",
+        )
 
 
 def _num_blocks(tensors: Iterable[str], stem: str) -> int:
     return len({match[0] for name in tensors if (match := re.match(rf"{stem}\d+\.", name))})
+
+
+def _num_rows(tensors: Mapping[str, Tensor], *names: str) -> int:
+    """Rows of the first of these weights that is there; 0 where none is."""
+    return next((int(tensors[name].shape[0]) for name in names if name in tensors and tensors[name].ndim), 0)
 
 
 def _fit(model: nn.Module, tensors: dict[str, Tensor], source: str) -> dict[str, Tensor]:

@@ -94,24 +94,28 @@ def scan(container: InputContainer, stream: VideoStream) -> PacketIndex:
     """
     # Where only the container says how long it lasts, its longest stream decides: look at them all.
     watched = [stream] if stream.duration else list(container.streams)
+    may_hide = stream.codec_context.codec.name == "vp8"
     entries: list[_Entry] = []
-    end_seconds, failure = 0.0, ""
+    end_ticks: dict[int, int] = {}  # of each stream
+    failure = ""
     try:
         for packet in demux(container, watched):
-            if packet.pts is not None:
-                end_seconds = max(end_seconds, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index == stream.index:
-                is_shown = not packet.is_discard and not _is_hidden_vp8(packet, stream)
-                entries.append(_Entry(packet.pts, packet.dts, packet.duration or 0, packet.is_keyframe, is_shown))
+            pts, duration, number = packet.pts, packet.duration or 0, packet.stream_index
+            if pts is not None:
+                end_ticks[number] = max(end_ticks.get(number, 0), pts + duration)
+            if number == stream.index:
+                is_shown = not packet.is_discard and not (may_hide and _is_hidden_vp8(packet))
+                entries.append(_Entry(pts, packet.dts, duration, packet.is_keyframe, is_shown))
     except av.FFmpegError as error:  # the file ends here
-        failure = f"truncated: cannot be read past {end_seconds:.1f} s ({error.strerror})"
+        failure = f"truncated: the file breaks off ({error.strerror})"
+    end_seconds = max((float(ticks * _tick(container.streams[k])) for k, ticks in end_ticks.items()), default=0.0)
     index = _index(entries, stream, times_are_guesses=container.format.name == "avi")
     return replace(index, truncated=_truncation(index, container, stream, end_seconds) or failure)
 
 
-def _is_hidden_vp8(packet: Packet[Stream], stream: VideoStream) -> bool:
-    """True for VP8's alternate reference frames, which have packets of their own (RFC 6386 section 9.1: show_frame)."""
-    return stream.codec_context.codec.name == "vp8" and not memoryview(packet)[0] & 0x10
+def _is_hidden_vp8(packet: Packet[Stream]) -> bool:
+    """True for an alternate reference frame, which has a packet of its own (RFC 6386 section 9.1, show_frame)."""
+    return not memoryview(packet)[0] & 0x10
 
 
 def _index(entries: Sequence[_Entry], stream: VideoStream, times_are_guesses: bool) -> PacketIndex:
@@ -140,7 +144,7 @@ def _index(entries: Sequence[_Entry], stream: VideoStream, times_are_guesses: bo
     return PacketIndex(len(times), times, keyframes, order, float(span_ticks * _tick(stream)))
 
 
-def _tick(stream: VideoStream) -> Fraction:
+def _tick(stream: Stream) -> Fraction:
     assert stream.time_base is not None  # every demuxer sets it
     return stream.time_base
 
@@ -158,6 +162,6 @@ def _truncation(index: PacketIndex, container: InputContainer, stream: VideoStre
         declared_seconds = float(((stream.start_time or 0) + stream.duration) * _tick(stream))
     else:
         declared_seconds = (container.duration or 0) / av.time_base
-    if end_seconds + slack_seconds >= declared_seconds:
+    if not end_seconds or end_seconds + slack_seconds >= declared_seconds:
         return ""
     return f"truncated: ends at {end_seconds:.1f} s of {declared_seconds:.1f} s"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..errors import ModelError, UsageError, VideoError
+from .checks import check_boolean, check_choice, check_number, check_per_channel, check_resample, check_size
 from .forms import LAYOUTS, TENSOR_KINDS, BatchFeature, VideoInput, as_levels, as_tensors, load_frames, to_tensor
-from .resize import RESAMPLE_NAMES, resize
+from .resize import resize
 from .sampling import crop_offsets
-
-MAX_EDGE_PX = 8192
-"""Longest edge that a processor may ask for."""
 
 MAX_RESIZED_PX = 2**24
 """Most pixels that one frame may be resized to; 224 px high, that is 330 times as wide."""
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 _CLASS_KEYS = ("image_processor_type", "feature_extractor_type")  # in files; the class itself says it here
 
 
@@ -53,9 +52,14 @@ class VideoMAEImageProcessor:
         image_std: likewise.
         **extra: what else a processor file holds; kept, and written back.
 
+    Attributes:
+        load_warnings: what the user should know of the checkpoint that it was loaded from.
+
     Raises:
         UsageError: a value of the wrong kind or range.
     """
+
+    load_warnings: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -71,16 +75,16 @@ class VideoMAEImageProcessor:
         image_std: float | Sequence[float] | None = None,
         **extra: Any,
     ) -> None:
-        self.do_resize = _boolean("do_resize", do_resize)
-        self.size = _size("size", 224 if size is None else size)
-        self.resample = _resample(resample)
-        self.do_center_crop = _boolean("do_center_crop", do_center_crop)
-        self.crop_size = _size("crop_size", 224 if crop_size is None else crop_size)
-        self.do_rescale = _boolean("do_rescale", do_rescale)
-        self.rescale_factor = _number("rescale_factor", rescale_factor)
-        self.do_normalize = _boolean("do_normalize", do_normalize)
-        self.image_mean = _per_channel("image_mean", [0.5, 0.5, 0.5] if image_mean is None else image_mean)
-        self.image_std = _per_channel("image_std", [0.5, 0.5, 0.5] if image_std is None else image_std)
+        self.do_resize = check_boolean("do_resize", do_resize)
+        self.size = check_size("size", 224 if size is None else size)
+        self.resample = check_resample(resample)
+        self.do_center_crop = check_boolean("do_center_crop", do_center_crop)
+        self.crop_size = check_size("crop_size", 224 if crop_size is None else crop_size)
+        self.do_rescale = check_boolean("do_rescale", do_rescale)
+        self.rescale_factor = check_number("rescale_factor", rescale_factor)
+        self.do_normalize = check_boolean("do_normalize", do_normalize)
+        self.image_mean = check_per_channel("image_mean", [0.5, 0.5, 0.5] if image_mean is None else image_mean)
+        self.image_std = check_per_channel("image_std", [0.5, 0.5, 0.5] if image_std is None else image_std)
         if 0 in np.atleast_1d(self.image_std):
             raise UsageError(f"image_std is {self.image_std}", "pixels are divided by it: it must not be 0")
         self.extra = {key: value for key, value in extra.items() if key not in _CLASS_KEYS}
@@ -95,7 +99,10 @@ class VideoMAEImageProcessor:
         local_files_only: bool = False,
         token: str | None = None,
     ) -> VideoMAEImageProcessor:
-        """Read `preprocessor_config.json` of a checkpoint; one that has none gets the defaults (mean = std = 0.5).
+        """Read the processor file of a checkpoint (`preprocessor_config.json`).
+
+        Without one, an original checkpoint (a .pth file that has no configuration either) gets the ImageNet statistics
+        that V1 and V2 train with, and any other the defaults of the class (mean = std = 0.5), as in transformers.
 
         Args:
             name_or_path: a folder, an alias, or a hub id ("MCG-NJU/videomae-base").
@@ -111,9 +118,14 @@ class VideoMAEImageProcessor:
         from ..weights.read import read_json
 
         offline = offline or local_files_only
-        path = locate(name_or_path, revision=revision, offline=offline, token=token, need=["processor"]).processor
+        files = locate(name_or_path, revision=revision, offline=offline, token=token, need=["processor"])
+        path = files.processor
         if path is None:
-            return cls()
+            original = files.config is None
+            processor = cls(image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD) if original else cls()
+            statistics = "the ImageNet mean and deviation are" if original else "mean = std = 0.5 is"
+            processor.load_warnings = (f"{files.source} has no preprocessor_config.json; {statistics} assumed",)
+            return processor
         try:
             return cls(**read_json(path))
         except UsageError as error:
@@ -135,7 +147,7 @@ class VideoMAEImageProcessor:
         return {**self.extra, "image_processor_type": "VideoMAEImageProcessor", **self._options()}
 
     def _options(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "extra"}
+        return {key: value for key, value in vars(self).items() if key not in ("extra", "load_warnings")}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {json.dumps(self.to_dict(), indent=2)}"
@@ -205,11 +217,13 @@ class VideoMAEImageProcessor:
         }
         overrides = {key: value for key, value in given.items() if value is not None}
         chosen = VideoMAEImageProcessor(**{**self._options(), **overrides})
-        kind = None if return_tensors is None else _choice("return_tensors", return_tensors, TENSOR_KINDS)
-        given_layout = None if input_data_format is None else _choice("input_data_format", input_data_format, LAYOUTS)
+        kind = None if return_tensors is None else check_choice("return_tensors", return_tensors, TENSOR_KINDS)
+        given_layout = (
+            None if input_data_format is None else check_choice("input_data_format", input_data_format, LAYOUTS)
+        )
         batch, layout = load_frames(videos, given_layout)
         if data_format is not None:
-            layout = _choice("data_format", data_format, LAYOUTS[:2])
+            layout = check_choice("data_format", data_format, LAYOUTS[:2])
         pixels = [chosen._finish(_join([chosen._fit(frames)[0] for frames in video])) for video in batch]
         if layout == "channels_last":
             pixels = [video.movedim(1, -1) for video in pixels]  # (T, C, h, w) -> (T, h, w, C)
@@ -293,55 +307,3 @@ def _join(parts: list[Tensor]) -> Tensor:
     if len(shapes := {tuple(part.shape[1:]) for part in parts}) > 1:
         raise UsageError(f"frames of one video come out as {' and '.join(map(str, sorted(shapes)))}", "crop them")
     return torch.cat(parts)
-
-
-def _choice(name: str, value: object, choices: Sequence[str]) -> str:
-    value = getattr(value, "value", value)  # an enumeration of transformers
-    if value not in choices:
-        raise UsageError(f"{name} is {value!r}", f"one of: {', '.join(choices)}")
-    return str(value)
-
-
-def _boolean(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{name} is {value!r}", "true or false")
-    return value
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
-        raise UsageError(f"{name} is {value!r}", "it must be a finite number")
-    return float(value)
-
-
-def _per_channel(name: str, value: float | Sequence[float]) -> float | list[float]:
-    if isinstance(value, (list, tuple, np.ndarray)) and len(value):
-        return [_number(name, v) for v in value]
-    return _number(name, value)
-
-
-def _resample(value: int | str) -> int:
-    value = getattr(value, "value", value)  # an enumeration of Pillow (number) or torchvision (name)
-    if isinstance(value, str) and value.lower() in RESAMPLE_NAMES:
-        return RESAMPLE_NAMES.index(value.lower())
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(RESAMPLE_NAMES):
-        return value
-    raise UsageError(
-        f"resample is {value!r}", f"0 to {len(RESAMPLE_NAMES) - 1}, or one of: {', '.join(RESAMPLE_NAMES)}"
-    )
-
-
-def _size(name: str, value: object) -> dict[str, int]:
-    """One of the spellings of a size as {"shortest_edge": n} or {"height": h, "width": w}."""
-    edges: dict[str, Any] = {}
-    if isinstance(value, dict):
-        edges = dict(value)
-    elif isinstance(value, (list, tuple)) and len(value) == 2:
-        edges = {"height": value[0], "width": value[1]}
-    elif isinstance(value, int):
-        edges = {"shortest_edge": value} if name == "size" else {"height": value, "width": value}
-    keys = [{"height", "width"}, {"shortest_edge"}] if name == "size" else [{"height", "width"}]
-    if set(edges) in keys and all(type(px) is int and 0 < px <= MAX_EDGE_PX for px in edges.values()):
-        return edges
-    choices = " or ".join(" and ".join(sorted(choice)) for choice in keys)
-    raise UsageError(f"{name} is {value!r}", f"give {choices}, in whole pixels from 1 to {MAX_EDGE_PX}")

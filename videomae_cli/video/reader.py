@@ -145,6 +145,11 @@ class VideoReader:
         """Gives the file and the decoder back; safe to call twice."""
         self._source.close()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the scan found amiss (`truncated`), known before anything is read and repeated in every `Clip`."""
+        return (self._index.truncated,) if self._index.truncated else ()
+
     def read(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> Clip:
         """Reads frames by number; see `read_frames`."""
         wanted = self._checked(indices)
@@ -160,9 +165,7 @@ class VideoReader:
             frames, warnings = clip.finish()
         if num_skipped := len(self._source.undecodable):
             warnings.insert(0, f"corrupt: {num_skipped} packet{'s' * (num_skipped > 1)} skipped")
-        if self._index.truncated:
-            warnings.insert(0, self._index.truncated)
-        return Clip(frames, self._pts_seconds(wanted), tuple(warnings))
+        return Clip(frames, self._pts_seconds(wanted), (*self.warnings, *warnings))
 
     @contextmanager
     def _blamed_on_file(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain, islice
 
 import av
@@ -64,10 +65,8 @@ class Source:
 
     def packets(self) -> Packets:
         """The packets from here to the end of the file."""
-        try:
+        with suppress(av.FFmpegError):  # the scan broke off at the same place, and said so
             yield from demux(self.container, [self.stream])
-        except av.FFmpegError:
-            pass  # the scan stopped at the same place, and said so
         yield None
 
     def packets_from(self, keyframe: Keyframe, order: Mapping[int, int]) -> Packets:

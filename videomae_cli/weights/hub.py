@@ -34,6 +34,7 @@ ALIASES: dict[str, str] = {
 
 CONFIG_NAME = "config.json"
 PROCESSOR_NAME = "preprocessor_config.json"
+PROCESSOR_NAMES = (PROCESSOR_NAME, "video_preprocessor_config.json")  # the second is a transformers 5 video processor's
 Part = Literal["weights", "processor"]
 _Fetch = Callable[[str], "Path | None"]  # a file's name -> where it is, or None when there is none
 _T = TypeVar("_T")
@@ -50,7 +51,7 @@ class CheckpointFiles:
         source: the path or hub id, for messages.
         config: `config.json`; None when a local checkpoint has none.
         weights: one file, or all shards; empty when not asked for.
-        processor: `preprocessor_config.json`; None when the checkpoint has none, or when not asked for.
+        processor: the first of `PROCESSOR_NAMES`; None when the checkpoint has none, or when not asked for.
         revision: the hub commit; None for a local path.
     """
 
@@ -117,7 +118,8 @@ def _collect(source: str, fetch: _Fetch, need: Collection[Part], folder: Path | 
     if config is None and folder is None:
         raise _MissingFileError(f"{source} has no {CONFIG_NAME}", "Give a VideoMAE checkpoint.")
     weights = _weights(source, fetch, folder) if "weights" in need else ()
-    processor = fetch(PROCESSOR_NAME) if "processor" in need else None
+    found = (fetch(name) for name in PROCESSOR_NAMES) if "processor" in need else ()
+    processor = next((path for path in found if path), None)
     return CheckpointFiles(source, config, weights, processor)
 
 
@@ -136,7 +138,10 @@ def _weights(source: str, fetch: _Fetch, folder: Path | None) -> tuple[Path, ...
         names = ", ".join(path.name for path in others[:5])
         raise ModelError(f"{source} holds {len(others)} weight files ({names}, ...)", "Name the file itself.")
     if not others:
-        raise _MissingFileError(f"{source} has no weights: neither model.safetensors nor an index of shards")
+        raise _MissingFileError(
+            f"{source} has no weights: neither model.safetensors nor an index of shards",
+            "Give a checkpoint folder or a weight file.",
+        )
     return (others[0],)
 
 
@@ -151,13 +156,13 @@ def _beside(path: Path, need: Collection[Part]) -> CheckpointFiles:
     """One weight file, with the configuration that lies in the same folder, when there is one."""
     if not path.is_file():
         raise ModelError(f"{path} is neither a file nor a folder", "Give a checkpoint folder or a weight file.")
-    config, processor = path.with_name(CONFIG_NAME), path.with_name(PROCESSOR_NAME)
-    return CheckpointFiles(
-        source=str(path),
-        config=config if config.is_file() else None,
-        weights=(path,) if "weights" in need else (),
-        processor=processor if "processor" in need and processor.is_file() else None,
-    )
+
+    def fetch(name: str) -> Path | None:
+        beside = path.with_name(name)
+        return beside if beside.is_file() else None
+
+    files = _collect(str(path), fetch, set(need) - {"weights"}, folder=path.parent)
+    return replace(files, weights=(path,) if "weights" in need else ())
 
 
 def _check_hub_id(repo: str) -> None:
@@ -186,7 +191,8 @@ def _from_cache(repo: str, revision: str | None, need: Collection[Part]) -> Chec
     except _MissingFileError:
         return None
     # The cache remembers which files the repository does not have: only None means that nobody asked yet.
-    if "processor" in need and try_to_load_from_cache(repo, PROCESSOR_NAME, revision=revision) is None:
+    names = PROCESSOR_NAMES if "processor" in need and files.processor is None else ()
+    if any(try_to_load_from_cache(repo, name, revision=revision) is None for name in names):
         return None
     assert files.config is not None
     return replace(files, revision=files.config.parent.name)
