@@ -189,7 +189,9 @@ class VideoMAEForPreTraining(_VideoMAE):
             UsageError: shapes or dtypes that do not fit, or a mask that leaves nothing to see or to predict.
         """
         if bool_masked_pos is None:
-            raise UsageError("pretraining needs bool_masked_pos", "videomae_cli.model.masking makes masks.")
+            raise UsageError(
+                "pretraining needs bool_masked_pos", "The functions of videomae_cli.model.masking make masks."
+            )
         (B, *_), device = pixel_values.shape, pixel_values.device
         N = self.videomae.embeddings.num_tokens(pixel_values)
         visible, predicted = split_tokens(bool_masked_pos, B, N, device)

@@ -22,21 +22,21 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """One of a few words, or an enumeration member of transformers that holds one."""
     value = getattr(value, "value", value)  # an enumeration of transformers
     if value not in choices:
-        raise UsageError(f"{name} is {value!r}", f"one of: {', '.join(choices)}")
+        raise UsageError(f"{name} is {value!r}", f"It is one of: {', '.join(choices)}.")
     return str(value)
 
 
 def check_boolean(name: str, value: object) -> bool:
     """True or False, and nothing that merely counts as such."""
     if not isinstance(value, bool):
-        raise UsageError(f"{name} is {value!r}", "true or false")
+        raise UsageError(f"{name} is {value!r}", "It is true or false.")
     return value
 
 
 def check_number(name: str, value: object) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
-        raise UsageError(f"{name} is {value!r}", "it must be a finite number")
+        raise UsageError(f"{name} is {value!r}", "It must be a finite number.")
     return float(value)
 
 
@@ -55,7 +55,7 @@ def check_resample(value: int | str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(RESAMPLE_NAMES):
         return value
     raise UsageError(
-        f"resample is {value!r}", f"0 to {len(RESAMPLE_NAMES) - 1}, or one of: {', '.join(RESAMPLE_NAMES)}"
+        f"resample is {value!r}", f"Give 0 to {len(RESAMPLE_NAMES) - 1}, or one of: {', '.join(RESAMPLE_NAMES)}."
     )
 
 
@@ -72,4 +72,4 @@ def check_size(name: str, value: object) -> dict[str, int]:
     if set(edges) in keys and all(type(px) is int and 0 < px <= MAX_EDGE_PX for px in edges.values()):
         return edges
     choices = " or ".join(" and ".join(sorted(choice)) for choice in keys)
-    raise UsageError(f"{name} is {value!r}", f"give {choices}, in whole pixels from 1 to {MAX_EDGE_PX}")
+    raise UsageError(f"{name} is {value!r}", f"Give {choices}, in whole pixels from 1 to {MAX_EDGE_PX}.")

@@ -96,7 +96,7 @@ def _explain(path: VideoPath) -> VideoError:
         return VideoError("unreadable", f"cannot read {name}: {error.strerror}")
     if _POINTER.match(head):
         return VideoError(
-            "refused", f"{name} is a list that points to other files", "pass the videos that it names instead"
+            "refused", f"{name} is a list that points to other files", "Pass the videos that it names instead."
         )
     if _CONTAINER.match(head):
         return VideoError("damaged", f"{name} begins like a video, but its index is missing or cannot be read")
@@ -119,7 +119,7 @@ def choose_stream(container: InputContainer, path: VideoPath, max_pixels: int) -
     if stream.codec_context is None:
         raise VideoError("damaged", f"{printable(path)}: there is no decoder for its video")
     width, height = stream.codec_context.width, stream.codec_context.height
-    hint = "raise the limit (--max-pixels) if you trust the file"
+    hint = "Raise the limit (--max-pixels) if you trust the file."
     if width * height > max_pixels:
         size = f"{width} x {height}, over the limit of {max_pixels} pixels"
         raise VideoError("too_large", f"{printable(path)} has frames of {size}", hint)

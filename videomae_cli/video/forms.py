@@ -51,7 +51,7 @@ def load_frames(videos: VideoInput, layout: str | None) -> tuple[list[list[Tenso
     """
     batch = _nest(videos, frame_ndim=2 if layout == "none" else 3)
     if not batch or not all(batch):
-        raise UsageError("there is no frame to process", "give a frame, a list of frames, or a list of videos")
+        raise UsageError("there is no frame to process", "Give a frame, a list of frames, or a list of videos.")
     layout = layout or _guess_layout(batch[0][0].shape[1:])
     return [[_channels_first(frames, layout) for frames in video] for video in batch], layout
 
@@ -80,7 +80,7 @@ def to_tensor(image: object) -> Tensor:
         return image if image.dtype == torch.uint8 else image.float()
     if not isinstance(image, np.ndarray) or image.dtype.kind not in "buif":
         kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise UsageError(f"a frame is of type {kind}", "give NumPy arrays, tensors or Pillow images")
+        raise UsageError(f"a frame is of type {kind}", "Give NumPy arrays, tensors or Pillow images.")
     # torch wants memory that it may write to, in order; a plain array is not copied
     dtype = np.uint8 if image.dtype == np.uint8 else np.float32
     return torch.from_numpy(np.require(image, dtype, ["C", "W"]))
@@ -93,7 +93,7 @@ def _guess_layout(shape: Sequence[int]) -> str:
         return "channels_first"
     if len(shape) == 3 and shape[-1] in (1, 3, 4):
         return "channels_last"
-    raise UsageError(f"cannot tell the channels of a frame of shape {tuple(shape)}", "set input_data_format")
+    raise UsageError(f"cannot tell the channels of a frame of shape {tuple(shape)}", "Set input_data_format.")
 
 
 def _channels_first(frames: Tensor, layout: str) -> Tensor:
@@ -101,7 +101,7 @@ def _channels_first(frames: Tensor, layout: str) -> Tensor:
         frames, layout = frames[:, None], "channels_first"
     if frames.ndim != 4 or 0 in frames.shape:
         raise UsageError(
-            f"a frame has the shape {tuple(frames.shape[1:])}", "it must be (H, W), (H, W, C) or (C, H, W)"
+            f"a frame has the shape {tuple(frames.shape[1:])}", "It must be (H, W), (H, W, C) or (C, H, W)."
         )
     return frames.movedim(-1, 1) if layout == "channels_last" else frames
 
@@ -116,7 +116,7 @@ def as_levels(frames: Tensor) -> tuple[Tensor, bool]:
     if low >= 0 and high <= 1:
         return (frames * 255).to(torch.uint8), True
     raise UsageError(
-        f"frames hold values from {low:g} to {high:g}", "give whole levels in [0, 255], or fractions in [0, 1]"
+        f"frames hold values from {low:g} to {high:g}", "Give whole levels in [0, 255], or fractions in [0, 1]."
     )
 
 
@@ -153,4 +153,4 @@ def as_tensors(pixels: list[Tensor], kind: str | None) -> Any:
         return getattr(importlib.import_module(package), function)(batch.numpy())
     except ImportError:
         package = package.partition(".")[0]
-        raise UsageError(f'return_tensors="{kind}" needs {package}', f"pip install {package}") from None
+        raise UsageError(f'return_tensors="{kind}" needs {package}', f"Run pip install {package}.") from None

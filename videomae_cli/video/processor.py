@@ -86,7 +86,7 @@ class VideoMAEImageProcessor:
         self.image_mean = check_per_channel("image_mean", [0.5, 0.5, 0.5] if image_mean is None else image_mean)
         self.image_std = check_per_channel("image_std", [0.5, 0.5, 0.5] if image_std is None else image_std)
         if 0 in np.atleast_1d(self.image_std):
-            raise UsageError(f"image_std is {self.image_std}", "pixels are divided by it: it must not be 0")
+            raise UsageError(f"image_std is {self.image_std}", "Pixels are divided by it: it must not be 0.")
         self.extra = {key: value for key, value in extra.items() if key not in _CLASS_KEYS}
 
     @classmethod
@@ -305,5 +305,7 @@ class VideoMAEFeatureExtractor(VideoMAEImageProcessor):
 def _join(parts: list[Tensor]) -> Tensor:
     """The frames of one video, (T, C, h, w), in new memory."""
     if len(shapes := {tuple(part.shape[1:]) for part in parts}) > 1:
-        raise UsageError(f"frames of one video come out as {' and '.join(map(str, sorted(shapes)))}", "crop them")
+        raise UsageError(
+            f"frames of one video come out as {' and '.join(map(str, sorted(shapes)))}", "Crop them to one size."
+        )
     return torch.cat(parts)

@@ -195,7 +195,11 @@ class VideoReader:
         if index.num_frames == 0:
             raise VideoError("damaged", f"{printable(self._path)} holds no frame")
         if not allow_images and is_picture(container, index.num_frames):
-            raise VideoError("image", f"{printable(self._path)} is a still picture", "pass --allow-images to take it")
+            raise VideoError(
+                "image",
+                f"{printable(self._path)} is a still picture",
+                "Pass --allow-images (allow_images=True) to take it.",
+            )
         rate = stream.average_rate or stream.guessed_rate
         duration_seconds = index.span_seconds
         if duration_seconds is None and rate:
@@ -224,7 +228,7 @@ class VideoReader:
             raise UsageError("no frame indices were given")
         for index in wanted:
             if not 0 <= index < num_frames:
-                hint = f"use 0 to {num_frames - 1}"
+                hint = f"Use 0 to {num_frames - 1}."
                 raise UsageError(f"frame {index} is out of range: the video has {num_frames} frames", hint)
         return wanted
 

@@ -32,7 +32,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(SamplingKind):
-            raise UsageError(f"unknown sampling {self.kind!r}", f"one of: {', '.join(get_args(SamplingKind))}")
+            raise UsageError(f"unknown sampling {self.kind!r}", f"It is one of: {', '.join(get_args(SamplingKind))}.")
         _require_positive(num_frames=self.num_frames, stride=self.stride)
 
     def indices(self, num_video_frames: int, num_segments: int = 1) -> list[list[int]]:
@@ -135,4 +135,4 @@ def _spread(end: int, count: int) -> list[int]:
 def _require_positive(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
-            raise UsageError(f"{name} is {value}", "it must be at least 1")
+            raise UsageError(f"{name} is {value}", "It must be at least 1.")
