@@ -45,6 +45,8 @@ BAD_SAFETENSORS = {
     "negative shape": (safetensors({"a": {**ENTRY, "shape": [-2]}}, bytes(8)), "invalid JSON"),
     "overflowing shape": (safetensors({"a": {**ENTRY, "shape": [2**62, 2**62]}}, bytes(8)), "overflow"),
     "unknown dtype": (safetensors({"a": {**ENTRY, "dtype": "X9"}}, bytes(8)), "unknown variant `X9`"),
+    "offset that is text": (safetensors({"a": {**ENTRY, "data_offsets": [0, "x"]}}, bytes(8)), "invalid JSON"),
+    "offset that is a list": (safetensors({"a": {**ENTRY, "data_offsets": [[0], [3]]}}, bytes(8)), "invalid JSON"),
     "web page": (HTML, "is a web page"),
     "LFS pointer": (LFS, "is a Git LFS pointer"),
 }

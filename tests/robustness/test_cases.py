@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
+from tests.checkpoints import change_config, change_tensors
 from tests.conftest import Ended
 from tests.videos import (
     spoil_packets,
@@ -32,6 +33,8 @@ from tests.videos import (
     write_video,
     write_without_moov,
 )
+from videomae_cli.errors import MachineError
+from videomae_cli.inference.device import check_dtype
 
 Run = Callable[..., Ended]
 
@@ -320,6 +323,84 @@ def test_31_a_closed_pipe_is_a_silent_0(tmp_path: Path, checkpoint: Path, videom
 # ---- the machine and the model ----
 
 
+def overlapping(folder: Path) -> None:
+    """Two tensors on the same bytes."""
+    entries = {name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for name in "ab"}
+    header = json.dumps(entries).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
+def bombed(folder: Path) -> None:
+    """A pickle that would make a file when it is loaded."""
+    (folder / "model.safetensors").unlink()
+    torch.save({"model": {"x": torch.zeros(1)}, "args": Bomb(folder / "exploded")}, folder / "bomb.pth")
+
+
+def with_traversal(folder: Path) -> None:
+    """An index that points out of its folder."""
+    (folder / "model.safetensors").rename(folder.parent / "model.safetensors")
+    index = {"weight_map": {"a": "../model.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+class Bomb:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def spoil_one_weight(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors["classifier.weight"].fill_(torch.nan))
+
+
+BAD_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "39 pickle bomb": (bombed, "to load it would run"),
+    "40 bad header": (lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 99), "header claims"),
+    "40 overlap": (overlapping, "invalid offset"),
+    "40 short": (lambda f: os.truncate(f / "model.safetensors", 20_000), "header promises"),
+    "40 web page": (lambda f: (f / "model.safetensors").write_bytes(b"<!DOCTYPE html><html>"), "web page"),
+    "40 LFS pointer": (lambda f: (f / "model.safetensors").write_bytes(b"version https://git-lfs.x\n"), "Git LFS"),
+    "41 NaN": (spoil_one_weight, "NaN or infinite values: classifier.weight"),
+    "42 missing": (lambda f: change_tensors(f, lambda t: t.pop("fc_norm.weight")), "missing: fc_norm.weight"),
+    "42 extra": (lambda f: change_tensors(f, lambda t: t.update(x=torch.zeros(1))), "unexpected: x"),
+    "42 shape": (lambda f: change_config(f, patch_size=8), "of another shape"),
+    "43 head": (lambda f: change_config(f, id2label={"0": "a"}, label2id={"a": 0}), "classifier.weight"),
+    "46 traversal": (with_traversal, "'../model.safetensors'"),
+    "absurd width": (lambda f: change_config(f, hidden_size=10**12), "hidden_size"),
+    "absurd depth": (lambda f: change_config(f, num_hidden_layers=10**9), "num_hidden_layers"),
+    "no head": (lambda f: change_config(f, id2label={}, label2id={}), "classifier"),
+    "labels that are none": (lambda f: change_config(f, id2label={"0": ["a"]}), "id2label"),
+    "not JSON": (lambda f: (f / "config.json").write_text("{"), "not valid JSON"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights"),
+    "bad processor": (lambda f: (f / "preprocessor_config.json").write_text('{"size": -1}'), "size is -1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MODELS)
+def test_a_bad_model_is_3(case: str, tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    change, named = BAD_MODELS[case]
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    change(folder)
+    ended = videomae("classify", write_video(tmp_path / "a.mp4", 4), "-m", folder)
+    assert ended.code == 3
+    assert named in ended.err
+    assert ended.err.startswith("error: ")
+    assert "\nhint: " in ended.err
+    assert ended.out == b""
+    assert not (folder / "exploded").exists()
+
+
+def test_the_configuration_does_not_change_what_classify_asks_for(
+    tmp_path: Path, checkpoint: Path, videomae: Run
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    change_config(folder, return_dict=False, output_attentions=True, output_hidden_states=True)
+    video = write_video(tmp_path / "a.mp4", 4)
+    assert videomae("classify", video, "-m", folder).out == videomae("classify", video, "-m", checkpoint).out
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
 def test_52_a_device_that_is_absent(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
     video = write_video(tmp_path / "a.mp4")
@@ -347,24 +428,17 @@ def test_53_what_the_cpu_can_do_works(
 
 
 def test_53_a_dtype_that_the_device_cannot_compute_in() -> None:
-    """The meta device computes nothing real, but refuses what a device can refuse: float8 has no layer norm."""
-    from videomae_cli.errors import MachineError
-    from videomae_cli.inference import device
-
-    with pytest.raises(MachineError, match="float8"):
-        device.check_dtype("float8_e4m3fn", torch.float8_e4m3fn, torch.device("cpu"))
+    """What --dtype offers, every CPU computes in; float8 stands for what an accelerator may lack."""
+    with pytest.raises(MachineError, match="cpu does not compute in float8_e4m3fn") as caught:
+        check_dtype("float8_e4m3fn", torch.float8_e4m3fn, torch.device("cpu"))
+    assert caught.value.exit_code == 4
+    assert caught.value.hint
 
 
 def test_57_logits_that_are_not_finite(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
     """Finite weights, huge enough that float32 overflows on the way."""
-    weights = load_file(checkpoint / "model.safetensors")
-    weights["classifier.weight"] = torch.full_like(weights["classifier.weight"], 3e38)
-    broken = tmp_path / "overflowing"
-    broken.mkdir()
-    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    for name in ("config.json", "preprocessor_config.json"):
-        (broken / name).write_bytes((checkpoint / name).read_bytes())
-    video = write_video(tmp_path / "a.mp4")
-    ended = videomae("classify", video, "-m", broken, "-f", "jsonl")
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    change_tensors(folder, lambda tensors: tensors["classifier.weight"].fill_(3e38))
+    ended = videomae("classify", write_video(tmp_path / "a.mp4"), "-m", folder, "-f", "jsonl")
     assert ended.code == 1
     assert records(ended)[0]["kind"] == "non_finite"

@@ -34,6 +34,12 @@ def inputs_for(model: Any, batch_size: int = 2) -> dict[str, torch.Tensor]:
     return inputs
 
 
+def masked_targets(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    patches = patchify(inputs["pixel_values"], model.config.patch_shape)
+    _, masked = split_tokens(inputs["bool_masked_pos"], len(patches), patches.shape[1], patches.device)
+    return reconstruction_targets(select(patches, masked), normalize=model.config.norm_pix_loss)
+
+
 # ---------------------------------------------------------------- sizes
 
 
@@ -186,7 +192,31 @@ def test_no_such_backend() -> None:
         small_model("VideoMAEModel").set_attn_implementation("flash")
 
 
+def test_which_backend_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts the calls of torch's fused attention, which still does the work."""
+    num_calls, fused = [], F.scaled_dot_product_attention
+
+    def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        num_calls.append(1)
+        return fused(*args, **kwargs)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", counted)
+    model = small_model(PRETRAINING)
+    model(**inputs_for(model))
+    assert len(num_calls) == 3  # two blocks of the encoder, one of the decoder
+    model.set_attn_implementation("eager")
+    model(**inputs_for(model))
+    assert len(num_calls) == 3
+
+
 # ---------------------------------------------------------------- masks
+
+
+def test_only_visible_patches_are_embedded() -> None:
+    model, shapes = small_model(PRETRAINING), []
+    model.videomae.embeddings.projection.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
+    model(**inputs_for(model))
+    assert shapes == [(2, 4, 1536)]  # 4 of 8 tokens
 
 
 def test_masked_pixels_are_never_looked_at_by_the_encoder() -> None:
@@ -212,6 +242,9 @@ def test_a_decoder_mask_limits_what_is_decoded_and_what_is_counted() -> None:
     errors = (output.logits - targets).square().mean(dim=-1)[mask.gather(1, decoded)]
     assert 0 < len(errors) < 32
     torch.testing.assert_close(output.loss, errors.mean())
+
+    with pytest.raises(UsageError, match="one that the encoder saw"):
+        model(clip, mask, bool_decoder_masked_pos=mask)
 
     same = model(clip, mask, bool_decoder_masked_pos=~mask)  # all that is masked, and nothing else: as without
     torch.testing.assert_close(same.loss, model(clip, mask).loss)
@@ -331,16 +364,17 @@ def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
     plain, frugal = small_model(PRETRAINING, **options).train(), small_model(PRETRAINING, **options).train()
     frugal.gradient_checkpointing_enable()
     num_calls: list[int] = []
-    frugal.videomae.blocks[0].register_forward_pre_hook(lambda *_: num_calls.append(1))
+    for blocks in (frugal.videomae.blocks, frugal.decoder.blocks):
+        blocks[0].register_forward_pre_hook(lambda *_: num_calls.append(1))
     for model in (plain, frugal):
         torch.manual_seed(0)
         model(**inputs_for(model)).loss.backward()
-    assert len(num_calls) == 2
+    assert len(num_calls) == 4
     for a, b in zip(plain.parameters(), frugal.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
     frugal.gradient_checkpointing_disable()
     frugal(**inputs_for(frugal)).loss.backward()
-    assert len(num_calls) == 3
+    assert len(num_calls) == 6
 
 
 def test_initial_weights() -> None:
@@ -370,6 +404,11 @@ def test_half_precision(name: str, dtype: torch.dtype) -> None:
     assert relative_error(rounded.to_tuple()[-1].float(), exact.to_tuple()[-1]) < 0.05
     if name == PRETRAINING:
         assert rounded.loss.dtype == torch.float32
+        wanted = F.mse_loss(rounded.logits.float(), masked_targets(model, inputs))
+        assert torch.equal(rounded.loss, wanted)  # computed in float32, not rounded to it
+    if name == CLASSIFIER:
+        labelled = model(**inputs, labels=torch.zeros(2, dtype=torch.long))
+        assert labelled.loss.dtype == torch.float32
 
 
 def test_autocast() -> None:

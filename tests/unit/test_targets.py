@@ -54,6 +54,12 @@ def test_a_linear_map_of_patches_is_a_convolution() -> None:
     torch.testing.assert_close(found, expected)
 
 
+def test_a_nearly_flat_patch_is_held_down_by_epsilon() -> None:
+    """Deviation 1e-6 and epsilon 1e-6: half of what it would be without."""
+    patches = torch.tensor([-1e-6, 1e-6]).repeat(1, 1, 1, 500).double()
+    assert float(normalized_targets(patches).abs().mean()) == pytest.approx(0.5, rel=1e-3)
+
+
 def test_normalized_targets() -> None:
     patches = torch.rand(2, 3, 3, 8)
     x = patches.double().numpy()

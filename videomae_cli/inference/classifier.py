@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import MachineError, ModelError, UsageError, VideoError
+from ..model.checks import pair
+from ..model.outputs import PredictionOutput
 from ..model.videomae import VideoMAEForVideoClassification
 from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.processor import VideoMAEImageProcessor
@@ -107,6 +109,8 @@ class VideoClassifier:
         model = VideoMAEForVideoClassification.from_pretrained(
             name_or_path, attn_implementation=backend, dtype=torch_dtype, revision=revision, offline=offline
         )
+        if model.config.num_labels == 0:
+            raise ModelError("the checkpoint has no classifier: num_labels is 0", "Fine-tune it first.")
         if model.config.num_channels != RGB:
             raise ModelError(
                 f"the checkpoint takes {model.config.num_channels} channels, and video is read as RGB",
@@ -120,7 +124,9 @@ class VideoClassifier:
             ) from error
         processor = VideoMAEImageProcessor.from_pretrained(name_or_path, revision=revision, offline=offline)
         labels, label_warning = name_classes(model.config.id2label, model.config.num_labels)
-        warnings = [*model.load_warnings, *processor.load_warnings, *([label_warning] if label_warning else [])]
+        size_warning = _compare_sizes(processor, model.config)
+        own_warnings = [warning for warning in (label_warning, size_warning) if warning]
+        warnings = [*model.load_warnings, *processor.load_warnings, *own_warnings]
         return cls(model, processor, labels, warnings)
 
     @property
@@ -159,14 +165,15 @@ class VideoClassifier:
         try:
             with torch.inference_mode():
                 moved = pixel_values.to(device=self.device, dtype=self.dtype, non_blocking=True)
-                logits = self.model(moved).logits
+                # Whatever the checkpoint's configuration would return beside them.
+                output = self.model(moved, output_attentions=False, output_hidden_states=False, return_dict=True)
         except torch.OutOfMemoryError as error:
             raise MachineError(
                 f"out of memory on {self.device} with {len(pixel_values)} views at once",
                 "Use a smaller --batch-size, --dtype bfloat16, or --device cpu.",
             ) from error
-        assert isinstance(logits, torch.Tensor)
-        return logits
+        assert isinstance(output, PredictionOutput)
+        return output.logits
 
     def classify(
         self,
@@ -276,6 +283,17 @@ def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:
     if config.problem_type == "multi_label_classification":
         return logits.sigmoid()
     return logits.softmax(dim=-1)
+
+
+def _compare_sizes(processor: VideoMAEImageProcessor, config: VideoMAEConfig) -> str | None:
+    """A warning where frames come out of the processor in another size than the model was trained on."""
+    if not processor.do_center_crop:
+        return None
+    crop = (processor.crop_size["height"], processor.crop_size["width"])
+    trained = pair(config.image_size)
+    if crop == trained:
+        return None
+    return f"the processor crops to {crop[0]} x {crop[1]} px, and the model was trained on {trained[0]} x {trained[1]}"
 
 
 # What --strict refuses: the first word of a reader's warning, and the kind of error that it becomes.

@@ -84,7 +84,9 @@ def reconstruction_targets(patches: Tensor, *, normalize: bool) -> Tensor:
     num_channels = patches.shape[2]
     patches = patches.float()
     if num_channels == len(IMAGENET_MEAN):
-        patches = patches * patches.new_tensor(IMAGENET_STD)[:, None] + patches.new_tensor(IMAGENET_MEAN)[:, None]
+        # Numbers, not a tensor of them: that would be one more wait for an accelerator.
+        channels = zip(patches.unbind(2), IMAGENET_STD, IMAGENET_MEAN, strict=True)
+        patches = torch.stack([channel * std + mean for channel, std, mean in channels], dim=2)
     elif not normalize:
         raise UsageError(f"raw pixels of {num_channels} channels are no target", "Set norm_pix_loss=True.")
     if normalize:

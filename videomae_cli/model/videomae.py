@@ -51,15 +51,16 @@ class _VideoMAE(PretrainedModel):
 
     def gradient_checkpointing_enable(self) -> None:
         """In training, keep only the blocks' inputs and compute the rest again on the way back: less memory, slower."""
-        for module in self.modules():
-            if isinstance(module, Blocks):
-                module.gradient_checkpointing = True
+        self._checkpoint_gradients(True)
 
     def gradient_checkpointing_disable(self) -> None:
         """Undo `gradient_checkpointing_enable`."""
+        self._checkpoint_gradients(False)
+
+    def _checkpoint_gradients(self, flag: bool) -> None:
         for module in self.modules():
             if isinstance(module, Blocks):
-                module.gradient_checkpointing = False
+                module.gradient_checkpointing = flag
 
     def _initialize(self, *parts: nn.Module) -> None:
         """Normal weights, zero biases; norms keep torch's ones and zeros. As HF."""
@@ -124,21 +125,42 @@ class VideoMAEModel(_VideoMAE):
         Raises:
             UsageError: shapes or dtypes that do not fit.
         """
-        config = self.config
-        if output_attentions is None:
-            output_attentions = config.output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = config.output_hidden_states
         N = self.embeddings.num_tokens(pixel_values)
         visible = None
         if bool_masked_pos is not None:
             visible, _ = split_tokens(bool_masked_pos, len(pixel_values), N, pixel_values.device)
+        output = self.encode(pixel_values, visible, head_mask, output_attentions, output_hidden_states)
+        return self._returned(output, return_dict)
 
-        x = self.embeddings(pixel_values, visible)
+    def encode(
+        self,
+        pixel_values: Tensor,
+        visible: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> EncoderOutput:
+        """Embed, run the blocks, normalise: `forward` for a mask that is split already.
+
+        Args:
+            pixel_values: see `forward`, as for all but the next.
+            visible: (B, V) indices of the tokens to encode; None for all.
+            head_mask: see `forward`.
+            output_attentions: see `forward`.
+            output_hidden_states: see `forward`.
+
+        Returns:
+            `EncoderOutput`, of V tokens.
+        """
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        x = self.embeddings(pixel_values, visible)  # (B, V, D)
         x, hidden_states, attentions = self.blocks(x, head_mask, output_hidden_states, output_attentions)
         if self.norm is not None:
             x = self.norm(x)
-        return self._returned(EncoderOutput(x, hidden_states, attentions), return_dict)
+        return EncoderOutput(x, hidden_states, attentions)
 
 
 class VideoMAEForPreTraining(_VideoMAE):
@@ -198,13 +220,13 @@ class VideoMAEForPreTraining(_VideoMAE):
         counted = None
         if bool_decoder_masked_pos is not None:
             predicted, _ = split_tokens(bool_decoder_masked_pos, B, N, device)
-            counted = bool_masked_pos.to(device).gather(1, predicted)  # (B, M)
+            counted = bool_masked_pos.to(device, non_blocking=True).gather(1, predicted)  # (B, M)
+            if not (bool_masked_pos & ~bool_decoder_masked_pos).any():
+                raise UsageError("every token that is left to decode is one that the encoder saw")
         if predicted.shape[1] == 0:
             raise UsageError("no token is masked, so there is nothing to predict")
 
-        encoded = self.videomae(
-            pixel_values, bool_masked_pos, head_mask, output_attentions, output_hidden_states, return_dict=True
-        )
+        encoded = self.videomae.encode(pixel_values, visible, head_mask, output_attentions, output_hidden_states)
         logits = self.decode(encoded.last_hidden_state, visible, predicted, N)
         loss = self.loss(logits, pixel_values, predicted, counted)
         return self._returned(PredictionOutput(loss, logits, encoded.hidden_states, encoded.attentions), return_dict)

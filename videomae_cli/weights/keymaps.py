@@ -97,8 +97,8 @@ _TO_HF = tuple({ours: theirs for theirs, ours in table.items()} for table in (_H
 _QKV = "attention.qkv.weight"
 _PROJECTION = "embeddings.projection.weight"
 
-# Heads are 64 wide but in these (encoders of huge and giant, decoder of huge); REFERENCE: the papers' tables.
-_HEADS_BY_WIDTH = {1280: 16, 1408: 16, 640: 8}
+# No weight shows how many heads there are. The widths of the papers' encoders and decoders, and their heads:
+PUBLISHED_HEADS = {192: 3, 384: 6, 512: 8, 640: 8, 768: 12, 1024: 16, 1280: 16, 1408: 16}
 
 
 def detect_layout(keys: Iterable[str]) -> Layout:
@@ -182,7 +182,8 @@ def infer_config(tensors: Mapping[str, Tensor]) -> dict[str, object]:
         tensors: an original checkpoint, before `to_ours`.
 
     Returns:
-        Fields of `VideoMAEConfig` by name. Norms are 1e-6 throughout, as V1 and V2 have it.
+        Fields of `VideoMAEConfig` by name. Norms are 1e-6 throughout, as V1 and V2 have it. Heads are the papers' where
+        the width is one of `PUBLISHED_HEADS`, else 64 wide.
 
     Raises:
         ModelError: weights are missing, or the width is one whose heads are not known.
@@ -252,6 +253,6 @@ def _num_blocks(tensors: Mapping[str, Tensor], stem: str) -> int:
 
 
 def _num_heads(width: int) -> int:
-    if width not in _HEADS_BY_WIDTH and width % 64:
+    if width not in PUBLISHED_HEADS and width % 64:
         raise ModelError(f"a width of {width} is none of VideoMAE's", "Put a config.json beside the weights.")
-    return _HEADS_BY_WIDTH.get(width, width // 64)
+    return PUBLISHED_HEADS.get(width, width // 64)
