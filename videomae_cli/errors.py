@@ -20,6 +20,7 @@ VideoErrorKind = Literal[
     "damaged",  # it is a video, and not one wanted frame can be decoded
     "truncated",  # ends early, under --strict
     "corrupt",  # some packets do not decode, under --strict
+    "unfit",  # its frames do not fit the model, which a checkpoint without a centre crop cannot rule out
     "changed",  # the file changed while it was read
     "non_finite",  # the model's output holds NaN or Inf
     "internal",  # a bug of ours, blamed on this file so that the rest goes on

@@ -166,6 +166,8 @@ def test_options_beat_the_environment_beats_defaults(
         (["-k", "0"], "0"),
         (["-b", "none"], "'none'"),
         (["-j", "-1"], "'-1'"),
+        (["-k", "1٣"], "'1٣'"),
+        (["--device", "meta"], "'meta'"),
         (["-f", "xml"], "'xml'"),
         (["-o", "labels.xml"], "labels.xml"),
         (["--nonsense"], "--nonsense"),

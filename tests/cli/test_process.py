@@ -117,3 +117,69 @@ def test_debug_shows_the_traceback(tmp_path: Path, videomae_process: Run) -> Non
     assert "Traceback" not in plain.err
     assert "Traceback" in debug.err
     assert debug.err.endswith(plain.err)
+
+
+def run_shell(line: str, **names: Path | str) -> subprocess.CompletedProcess[bytes]:
+    """A line of shell in which $V is the command, as a user would type it; stdout is buffered as it is there."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    env |= {"V": f"{sys.executable} -m videomae_cli"} | {k: str(v) for k, v in names.items()}
+    return subprocess.run(["bash", "-c", line], env=env, capture_output=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("stderr", ["2>&-", "2>/dev/full", "2> >(exec true)"])
+def test_a_stderr_that_is_gone_stops_nothing(stderr: str, tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    write_video(tmp_path / "good.mp4", 4)
+    done = run_shell(f"$V classify $T/bad.mp4 $T/good.mp4 -m $M -f jsonl {stderr}", T=tmp_path, M=checkpoint)
+    assert done.returncode == 1
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["error", "ok"]
+
+
+@pytest.mark.parametrize("what", ["classify $T/a.mp4 -m $M", "classify $T/a.mp4 -m $M -f json", "--help", "--version"])
+def test_a_stdout_that_is_full_is_4(what: str, tmp_path: Path, checkpoint: Path) -> None:
+    write_video(tmp_path / "a.mp4", 4)
+    done = run_shell(f"$V {what} > /dev/full", T=tmp_path, M=checkpoint)
+    assert done.returncode == 4
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("what", ["classify $T/a.mp4 -m $M", "--help"])
+def test_a_stdout_that_the_shell_closed_takes_nothing(what: str, tmp_path: Path, checkpoint: Path) -> None:
+    write_video(tmp_path / "a.mp4", 4)
+    done = run_shell(f"$V {what} >&-", T=tmp_path, M=checkpoint)
+    assert done.returncode == 0
+    assert b"error" not in done.stderr
+
+
+def test_an_output_that_grows_too_large_keeps_whole_records(tmp_path: Path, checkpoint: Path) -> None:
+    """Case 30, with the file size limit of the shell in place of a full disk."""
+    write_video(tmp_path / "0.mp4", 4)
+    for k in range(1, 9):
+        os.link(tmp_path / "0.mp4", tmp_path / f"{k}.mp4")
+    done = run_shell("ulimit -f 2; $V classify $T -m $M -o $T/out.jsonl", T=tmp_path, M=checkpoint)
+    assert done.returncode == 4
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert 1 <= len(lines) < 9
+    assert {json.loads(line)["status"] for line in lines} == {"ok"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_torch_is_imported_is_heeded(number: int, code: int, tmp_path: Path, checkpoint: Path) -> None:
+    """torch is shadowed by a module that sends the signal from inside its import, and then imports the real one."""
+    (tmp_path / "shadow").mkdir()
+    (tmp_path / "shadow" / "torch.py").write_text(
+        "import os, sys\n"
+        "sys.stdout.write('importing\\n'); sys.stdout.flush()\n"
+        "os.kill(os.getpid(), int(os.environ['SIGNAL']))\n"
+        "sys.path.remove(os.environ['SHADOW']); del sys.modules['torch']\n"
+        "import torch\n"
+    )
+    video = write_video(tmp_path / "a.mp4", 4)
+    env = os.environ | {"SIGNAL": str(int(number)), "SHADOW": str(tmp_path / "shadow")}
+    env["PYTHONPATH"] = str(tmp_path / "shadow")
+    command = [sys.executable, "-m", "videomae_cli", "classify", str(video), "-m", str(checkpoint)]
+    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=120)
+    assert done.stdout == b"importing\n"
+    assert (done.returncode, done.stderr) == (code, b"")

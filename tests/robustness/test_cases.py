@@ -33,8 +33,9 @@ from tests.videos import (
     write_video,
     write_without_moov,
 )
-from videomae_cli.errors import MachineError
+from videomae_cli.errors import MachineError, UsageError
 from videomae_cli.inference.device import check_dtype
+from videomae_cli.inference.ledger import read_done
 
 Run = Callable[..., Ended]
 
@@ -307,6 +308,71 @@ def test_29_an_output_that_cannot_be_written(tmp_path: Path, videomae: Run) -> N
         assert str(output) in ended.err
 
 
+def test_29_an_output_that_is_no_file(tmp_path: Path, videomae: Run) -> None:
+    """A pipe would block, a device would be replaced by a file."""
+    video = write_video(tmp_path / "a.mp4")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for output in (tmp_path / "pipe", tmp_path / "folder", Path("/dev/null")):
+        ended = videomae("classify", video, "-m", tmp_path / "no-model", "-o", output, "-f", "csv", "--overwrite")
+        assert ended.code == 4
+        assert str(output) in ended.err
+    assert Path("/dev/null").is_char_device()
+
+
+def test_an_output_through_a_link_leaves_the_link(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    assert videomae("classify", video, "-m", checkpoint, "-o", tmp_path / "link.csv", "--overwrite").code == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("path,status")
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path: Path, videomae: Run) -> None:
+    video = write_video(tmp_path / "a.mp4")
+    (tmp_path / "list.txt").write_text(f"{video}\n")
+    before = video.read_bytes()
+    for arguments in (
+        (video, "-o", video, "-f", "jsonl", "--overwrite"),
+        ("--files-from", tmp_path / "list.txt", "-o", tmp_path / "list.txt", "--overwrite"),
+    ):
+        assert videomae("classify", *arguments, "-m", tmp_path / "no-model").code == 2
+    assert video.read_bytes() == before
+    assert (tmp_path / "list.txt").read_text() == f"{video}\n"
+
+
+RECORD = b'{"path": "a.mp4", "status": "ok"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "is_ours"),
+    [
+        (RECORD, True),
+        (RECORD + b'{"path": "b', True),
+        (RECORD + b'{"pa', True),
+        (RECORD + bytes(100), True),
+        (b'{"important": 1}', False),
+        (RECORD + b"junk", False),
+        (b"junk\n" + RECORD, False),
+        (b'{"path": 1, "status": "ok"}\n', False),
+        (b'{"path": "a.mp4"}\n', False),
+        (b"[" * 100_000 + b"\n", False),
+        (b"\xff\n", False),
+    ],
+)
+def test_only_a_torn_record_is_cut(content: bytes, is_ours: bool, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_bytes(content)
+    if is_ours:
+        assert read_done(path) == {"a.mp4"}
+        assert path.read_bytes() == RECORD
+    else:
+        with pytest.raises(UsageError, match="is not a record"):
+            read_done(path)
+        assert path.read_bytes() == content
+
+
 def test_31_a_closed_pipe_is_a_silent_0(tmp_path: Path, checkpoint: Path, videomae_process: Run) -> None:
     video = write_video(tmp_path / "a.mp4")
     (tmp_path / "list.txt").write_text(f"{video}\n")
@@ -390,6 +456,45 @@ def test_a_bad_model_is_3(case: str, tmp_path: Path, checkpoint: Path, videomae:
     assert "\nhint: " in ended.err
     assert ended.out == b""
     assert not (folder / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("processor", "named"),
+    [
+        ({"crop_size": 30}, "30 x 30 does not divide into patches"),
+        ({"crop_size": 8192}, "tokens, more than"),
+        ({"image_mean": [0.5, 0.5]}, "image_mean has 2 values"),
+        ({"image_std": 10**400}, "image_std"),
+    ],
+    ids=str,
+)
+def test_a_processor_that_does_not_fit_is_3(
+    processor: dict[str, object], named: str, tmp_path: Path, checkpoint: Path, videomae: Run
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    ended = videomae("classify", write_video(tmp_path / "a.mp4", 4), "-m", folder)
+    assert ended.code == 3
+    assert named in ended.err
+
+
+def test_a_video_that_does_not_fit_the_model_stops_nothing(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    """Without a centre crop the frames' size is the file's business."""
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    (folder / "preprocessor_config.json").write_text('{"size": 32, "do_center_crop": false}')
+    wide, square = write_video(tmp_path / "a.mp4", 16, width=80, height=64), write_video(tmp_path / "b.mp4", 16)
+    write_video(square, 16, width=64, height=64)
+    ended = videomae("classify", wide, square, "-m", folder, "-f", "jsonl")
+    assert ended.code == 1
+    assert [(r["status"], r.get("kind")) for r in records(ended)] == [("error", "unfit"), ("ok", None)]
+
+
+def test_a_crop_of_another_size_than_trained_on_is_warned_of(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    (folder / "preprocessor_config.json").write_text('{"size": 64, "crop_size": 64}')
+    ended = videomae("classify", write_video(tmp_path / "a.mp4"), "-m", folder)
+    assert ended.code == 0
+    assert "warning: the processor crops to 64 x 64 px, the model was trained on 32 x 32 px" in ended.err
 
 
 def test_the_configuration_does_not_change_what_classify_asks_for(

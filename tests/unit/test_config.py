@@ -111,9 +111,9 @@ def test_labels() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"hidden_size": 0}, "hidden_size=0 is not a positive integer"),
-        ({"num_frames": "16"}, "num_frames='16' is not a positive integer"),
-        ({"num_hidden_layers": 1.5}, "num_hidden_layers=1.5 is not a positive integer"),
+        ({"hidden_size": 0}, "hidden_size=0 is not an integer from 1 to"),
+        ({"num_frames": "16"}, "num_frames='16' is not an integer from 1 to"),
+        ({"num_hidden_layers": 1.5}, "num_hidden_layers=1.5 is not an integer from 1 to"),
         ({"num_attention_heads": 7}, "hidden_size=768 is not a multiple of num_attention_heads=7"),
         ({"decoder_hidden_size": 100}, "decoder_hidden_size=100 is not a multiple of decoder_num_attention_heads=6"),
         ({"image_size": 225}, "image_size=225 is not a multiple of patch_size=16"),

@@ -76,6 +76,11 @@ def test_csv() -> None:
     ]
 
 
+def test_csv_quotes_every_line_break() -> None:
+    text = render("csv", Failure("a\rb\nc.mp4", "empty", "x"))
+    assert text == 'path,status,rank,label,score,error\n"a\rb\nc.mp4",error,,,,empty: x\n'
+
+
 def test_piped_text() -> None:
     assert render("text", GOOD, BAD) == (
         'a dir/naïve, \\udcff\\n.mp4\teating spaghetti\t0.9312\na dir/naïve, \\udcff\\n.mp4\tsay "hi"\t0.0500\n'
@@ -88,7 +93,6 @@ def test_the_table_on_a_terminal() -> None:
         "a dir/naïve, \\udcff\\n.mp4",
         "0.9312  ━━━━━━━━━━━━━━━━━━━─  eating spaghetti",
         '0.0500  ━───────────────────  say "hi"',
-        "padded",
         "",
     ]
     assert renderer.record(BAD) == ""

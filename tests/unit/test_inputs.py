@@ -67,7 +67,13 @@ def test_repeats_are_counted(tree: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"z.mp4\nb/1.mp4\n", b"z.mp4\r\nb/1.mp4\r\n", b"\n\nz.mp4\n\nb/1.mp4", b"z.mp4\nb/1.mp4\nz.mp4\n"],
+    [
+        b"\xef\xbb\xbfz.mp4\nb/1.mp4\n",
+        b"z.mp4\nb/1.mp4\n",
+        b"z.mp4\r\nb/1.mp4\r\n",
+        b"\n\nz.mp4\n\nb/1.mp4",
+        b"z.mp4\nb/1.mp4\nz.mp4\n",
+    ],
 )
 def test_lists(text: bytes, tree: Path) -> None:
     Path("list.txt").write_bytes(text)
@@ -78,6 +84,20 @@ def test_a_list_on_stdin(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"z.mp4\nmissing-\xff.mp4\n")))
     items = collect_inputs(["a.webm"], "-").items
     assert [os.fsencode(str(item)) for item in items] == [b"a.webm", b"z.mp4", b"missing-\xff.mp4"]
+
+
+@pytest.mark.parametrize("text", [b"z.mp4\0b/1.mp4", "z.mp4\n".encode("utf-16")])
+def test_a_list_that_is_no_text(text: bytes, tree: Path) -> None:
+    Path("list.txt").write_bytes(text)
+    with pytest.raises(UsageError, match="zero bytes"):
+        collect_inputs([], "list.txt")
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".mp4", "a\0b.mp4", "loop.mp4", ""])
+def test_a_name_that_names_nothing(name: str, tree: Path) -> None:
+    Path("loop.mp4").symlink_to("loop.mp4")
+    with pytest.raises(UsageError, match="no such file or folder"):
+        collect_inputs([name])
 
 
 def test_a_list_that_is_not_there(tree: Path) -> None:

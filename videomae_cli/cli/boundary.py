@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-EXIT_USAGE = 2
 EXIT_INTERNAL = 70
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 EXIT_SIGINT = 128 + signal.SIGINT
 EXIT_SIGTERM = 128 + signal.SIGTERM
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Terminated(BaseException):
@@ -34,7 +33,7 @@ class Terminated(BaseException):
 
 
 class Interruption:
-    """Turns signals into a flag while a loop runs, so that it stops between two records and not inside one.
+    """Turns signals into a flag, so that what runs meanwhile stops where it is whole, and not in the middle.
 
     As a context manager: the first SIGINT or SIGTERM sets `exit_code`; a second one raises at once.
     """
@@ -60,20 +59,19 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def print_error(error: VideoMAEError | typer.TyperException) -> None:
-    """`error: ...` and, when there is something to do about it, `hint: ...` on stderr."""
-    if isinstance(error, VideoMAEError):
-        message, hint = error.message, error.hint
-    else:
-        message, hint = error.format_message(), "Run videomae --help, or the command with --help."
-    print(f"error: {_encodable(message)}", file=sys.stderr)
-    if hint:
-        print(f"hint: {_encodable(hint)}", file=sys.stderr)
-
-
-def _encodable(text: str) -> str:
+def say(text: str) -> None:
+    """One line on stderr. A stderr that is closed or full takes nothing and stops nothing."""
     encoding = sys.stderr.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (it stays open to the end)
+
+
+def _say_error(message: str, hint: str) -> None:
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:
@@ -87,7 +85,12 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         The exit code; nothing is raised.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    debug = "--debug" in arguments
+    if sys.stdout is None:  # the shell closed it: >&-
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = "--debug" in options or os.environ.get("VIDEOMAE_DEBUG", "").lower() in ("1", "true", "yes", "on")
     try:
         with warnings.catch_warnings():
             if not debug:
@@ -96,9 +99,14 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except BaseException as error:
         if debug and not isinstance(error, typer.TyperException | typer.Exit):
-            traceback.print_exc()
+            say(traceback.format_exc().rstrip())
         code = _exit_code(error)
     return code if isinstance(code, int) else 0
+
+
+def _discard_stdout() -> None:
+    """Let what Python still holds for stdout go nowhere: it is flushed once more on exit, and would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _pipe_closed(error: BaseException | None) -> bool:
@@ -119,16 +127,22 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, Terminated):
         return EXIT_SIGTERM
     if _pipe_closed(error):
-        # Python flushes stdout once more on exit; let that go nowhere instead of failing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 0
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        error = MachineError(f"no space left: {error}", "Free some space, or write elsewhere.")
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        _discard_stdout()
+        error = MachineError(f"cannot write: {error.strerror}", "Free some space, or write elsewhere.")
     if isinstance(error, MemoryError):
         error = MachineError("out of memory", "Close other programs, or use a smaller model or --batch-size.")
-    if isinstance(error, VideoMAEError | typer.TyperException):
-        print_error(error)
+    if isinstance(error, VideoMAEError):
+        _say_error(error.message, error.hint)
         return error.exit_code
-    print(f"error: internal error: {type(error).__name__}: {_encodable(str(error))}", file=sys.stderr)
-    print("hint: This is a bug. Please report it with the traceback that --debug prints.", file=sys.stderr)
+    if isinstance(error, typer.TyperException):
+        if message := error.format_message():  # none where the help was printed instead
+            _say_error(message, "Run videomae --help, or the command with --help.")
+        return error.exit_code
+    _say_error(
+        f"internal error: {type(error).__name__}: {error}",
+        "This is a bug. Please report it with the traceback that --debug prints.",
+    )
     return EXIT_INTERNAL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import closing
@@ -12,7 +13,7 @@ from ..inference.ledger import read_done
 from ..inference.records import Failure
 from ..report.text import printable
 from . import options as opt
-from .boundary import Interruption
+from .boundary import Interruption, say
 from .inputs import collect_inputs
 from .output import RecordOutput, check_writable, choose_format
 from .progress import BatchProgress
@@ -82,13 +83,16 @@ def classify(
     found = collect_inputs(inputs or [], files_from, allow_images=allow_images)
     if found.num_repeated:
         speaker.note(f"{found.num_repeated} inputs name a file that is there already; each file is classified once")
+    _keep_apart(output, [*found.items, files_from])
     items = _without_done(found.items, output, format_, resume=resume, overwrite=overwrite)
     if not items:
         speaker.note(f"nothing to do: {output} holds a record for every input")
         return 0
 
-    from ..inference.classifier import VideoClassifier  # torch, av and the hub come in here, and not before
-
+    with Interruption() as interruption:  # an exception in the middle of an import breaks more than that
+        from ..inference.classifier import VideoClassifier  # torch, av and the hub come in here, and not before
+    if interruption.exit_code:
+        return interruption.exit_code
     classifier = VideoClassifier.from_pretrained(
         model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
     )
@@ -128,6 +132,16 @@ def _classify_items(
     return SOME_FAILED if num_failed else 0
 
 
+def _keep_apart(output: Path | None, sources: list[str | Failure | None]) -> None:
+    """Refuse to write over what is read."""
+    if output is None:
+        return
+    target = os.path.realpath(output)
+    for source in sources:
+        if isinstance(source, str) and source != "-" and os.path.realpath(source) == target:
+            raise UsageError(f"{str(output)!r} is an input, and would be overwritten", "Write elsewhere with -o.")
+
+
 def _without_done(
     items: list[str | Failure], output: Path | None, format_: FormatName, *, resume: bool, overwrite: bool
 ) -> list[str | Failure]:
@@ -142,10 +156,10 @@ def _without_done(
         raise UsageError(
             f"--resume cannot go on with {format_}", "Write .jsonl, whose records are appended one by one."
         )
-    if output.is_file() and not (resume or overwrite):
+    if os.path.isfile(output) and not (resume or overwrite):
         raise UsageError(f"{str(output)!r} exists", "Go on with it by --resume, or replace it by --overwrite.")
     check_writable(output)
-    done = read_done(output) if resume and output.exists() else set()
+    done = read_done(output) if resume and os.path.isfile(output) else set()
     return [item for item in items if (item.path if isinstance(item, Failure) else item) not in done]
 
 
@@ -172,7 +186,7 @@ class Speaker:
     def note(self, text: str) -> None:
         """Say something, unless quiet."""
         if not self.quiet:
-            print(printable(text), file=sys.stderr, flush=True)
+            say(printable(text))
 
     def introduce(self, classifier: VideoClassifier) -> None:
         """What was loaded, and what the user should know of it."""
@@ -186,7 +200,7 @@ class Speaker:
     def tell(self, record: Record) -> None:
         """The failure, the warnings, and with -v the frames of one record."""
         if isinstance(record, Failure):
-            print(f"error: {printable(record.message)}", file=sys.stderr, flush=True)
+            say(f"error: {printable(record.message)}")
             return
         path = printable(record.path)
         for warning in record.warnings:

@@ -6,6 +6,8 @@ read, is an error record. Every file appears once, in the order of the inputs; f
 
 from __future__ import annotations
 
+import codecs
+import errno
 import glob
 import os
 import stat
@@ -78,14 +80,18 @@ def read_list(files_from: str) -> list[str]:
     Raises:
         UsageError: the list cannot be read.
     """
+    hint = "Give a text file with a path on each line, or - for stdin."
     try:
-        data = sys.stdin.buffer.read() if files_from == "-" else Path(files_from).read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"cannot read the list {files_from!r}: {error.strerror}",
-            "Give a text file with a path on each line, or -.",
-        ) from error
-    return [os.fsdecode(line) for line in data.replace(b"\r\n", b"\n").split(b"\n") if line.strip()]
+        if files_from == "-":
+            data = sys.stdin.buffer.read() if sys.stdin else b""  # None where the shell closed it: <&-
+        else:
+            data = Path(files_from).read_bytes()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the list {files_from!r}: {error}", hint) from error
+    if b"\0" in data:
+        raise UsageError(f"{files_from!r} is no list of paths: it holds zero bytes", hint)
+    lines = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").split(b"\n")
+    return [os.fsdecode(line) for line in lines if line.strip()]
 
 
 class _Walk:
@@ -94,7 +100,7 @@ class _Walk:
     def __init__(self, suffixes: frozenset[str]) -> None:
         self.inputs = Inputs()
         self._suffixes = suffixes
-        self._files: set[str] = set()
+        self._seen: set[str] = set()  # real paths
         self._folders: set[tuple[int, int]] = set()  # (device, inode): a symlink loop comes back to one of them
 
     def add(self, path: str) -> None:
@@ -105,12 +111,19 @@ class _Walk:
             self._add_file(path)
 
     def _add_file(self, path: str) -> None:
-        real = os.path.realpath(path)
-        if real in self._files:
+        if self._is_new(path):
+            self.inputs.items.append(path)
+
+    def _is_new(self, path: str) -> bool:
+        try:
+            real = os.path.realpath(path)
+        except (OSError, ValueError):  # no working folder, or no name at all: the reader says what is wrong
+            real = path
+        if real in self._seen:
             self.inputs.num_repeated += 1
-            return
-        self._files.add(real)
-        self.inputs.items.append(path)
+            return False
+        self._seen.add(real)
+        return True
 
     def _add_folder(self, top: str) -> None:
         for folder, subfolders, names in os.walk(top, onerror=self._note_unreadable, followlinks=True):
@@ -127,17 +140,20 @@ class _Walk:
 
     def _note_unreadable(self, error: OSError) -> None:
         folder = error.filename
-        self.inputs.items.append(Failure(folder, "unreadable", f"cannot list the folder {folder!r}: {error.strerror}"))
+        if self._is_new(folder):
+            self.inputs.items.append(
+                Failure(folder, "unreadable", f"cannot list the folder {folder!r}: {error.strerror}")
+            )
 
 
 def _is_there(path: str) -> bool:
     """Whether the path names something. A place that may not be looked into counts: the reader says what is wrong."""
     try:
         os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+    except ValueError:  # a zero byte in the name
         return False
-    except (OSError, ValueError):
-        return True
     return True
 
 

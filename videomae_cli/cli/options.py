@@ -113,7 +113,7 @@ def parse_views(text: str) -> tuple[int, int]:
     Raises:
         UsageError: it is not two positive numbers with an x between.
     """
-    match = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text.strip())
+    match = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", text.strip(), re.ASCII)
     if not match:
         raise UsageError(f"--views is {text!r}", "Write temporal x spatial views, such as 1x1 or 5x3 (at most 99x99).")
     return int(match[1]), int(match[2])
@@ -127,6 +127,6 @@ def parse_count(option: str, text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not re.fullmatch(r"[1-9]\d{0,11}", text):
+    if not re.fullmatch(r"[1-9]\d{0,11}", text, re.ASCII):
         raise UsageError(f"{option} is {text!r}", "Give a positive number, or auto.")
     return int(text)

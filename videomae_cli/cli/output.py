@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from ..errors import MachineError, UsageError
 from ..report.formats import FORMATS, FormatName, Renderer
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from rich.console import Console
 
     from ..inference.records import Record
@@ -35,28 +38,31 @@ def check_writable(output: Path) -> None:
     """Find out that a file cannot be written there before hours are spent on its content.
 
     Raises:
-        MachineError: the folder is missing or cannot be written, or a folder is in the way.
+        MachineError: the folder is missing or cannot be written, or what is there is no regular file.
     """
-    if output.is_dir():
-        raise MachineError(f"cannot write {str(output)!r}: it is a folder", "Name a file in it.")
     import tempfile
 
+    if os.path.lexists(output) and not os.path.isfile(output):
+        what = "a folder" if os.path.isdir(output) else "not a regular file"
+        raise MachineError(f"cannot write {str(output)!r}: it is {what}", "Name a file; without -o, stdout is used.")
     try:
-        with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}."):
+        with tempfile.NamedTemporaryFile(dir=output.resolve().parent, prefix=".videomae-"):
             pass
-        if output.exists():
+        if os.path.isfile(output):
             with output.open("ab"):
                 pass
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(output)  # a name that is too long shows here
     except OSError as error:
-        raise MachineError(f"cannot write {str(output)!r}: {error.strerror}", "Write elsewhere with -o.") from error
+        raise _cannot_write(str(output), error) from None
 
 
 class RecordOutput:
     """Writes records in one format, each as soon as it is known.
 
-    On stdout and in a .jsonl file records appear one by one, each in one write. Any other file is written at the end,
-    at once. As a context manager it is finished on the way out, also when the loop was interrupted: what was done is
-    there, and it parses.
+    On stdout and in a .jsonl file records appear one by one, each whole or not at all. Any other file is written at the
+    end, at once. As a context manager it is finished on the way out, also when the loop was interrupted: what was done
+    is there, and it parses.
 
     Args:
         name: the format.
@@ -66,43 +72,63 @@ class RecordOutput:
     """
 
     def __init__(
-        self,
-        name: FormatName,
-        path: Path | None = None,
-        *,
-        append: bool = False,
-        console: Console | None = None,
+        self, name: FormatName, path: Path | None = None, *, append: bool = False, console: Console | None = None
     ) -> None:
         self._renderer = Renderer(name, console)
         self._path = path
         self._held: list[str] | None = [] if path and name != "jsonl" else None
-        self._stream: BinaryIO | None = None
-        if path is None:
-            self._stream = sys.stdout.buffer
+        self._stream: FileIO | None = None
+        self._failed = False
+        if path is None:  # unbuffered, so that a record is out when it is said to be
+            self._stream = open(sys.stdout.fileno(), "wb", buffering=0, closefd=False)  # noqa: SIM115
         elif name == "jsonl":
-            self._stream = path.open("ab" if append else "wb")
+            self._stream = path.open("ab" if append else "wb", buffering=0)
 
     def __enter__(self) -> RecordOutput:
         self._write(self._renderer.head())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._write(self._renderer.tail())
+        if not self._failed:
+            self._write(self._renderer.tail())
         if self._path and self._held is not None:
             from ..weights.write import write_atomically
 
-            write_atomically(self._path, "".join(self._held).encode())
-        elif self._path and self._stream:
+            write_atomically(self._path.resolve(), "".join(self._held).encode())
+        if self._path and self._stream:
             os.fsync(self._stream.fileno())
+        if self._stream:
             self._stream.close()
 
     def write(self, record: Record) -> None:
-        """Write one record."""
+        """Write one record.
+
+        Raises:
+            MachineError: the disk is full, or the like; a file then ends with the record before.
+        """
         self._write(self._renderer.record(record))
 
     def _write(self, text: str) -> None:
         if self._held is not None:
             self._held.append(text)
-        elif self._stream and text:
-            self._stream.write(text.encode())
-            self._stream.flush()
+            return
+        assert self._stream is not None
+        whole = os.fstat(self._stream.fileno()).st_size if self._path else 0
+        rest = memoryview(text.encode())
+        try:
+            while rest:
+                written = self._stream.write(rest)
+                if written is None:  # a pipe that somebody made non-blocking
+                    raise BlockingIOError(None, "it takes no more")
+                rest = rest[written:]
+        except OSError as error:
+            self._failed = True
+            if isinstance(error, BrokenPipeError):
+                raise
+            if self._path:
+                os.ftruncate(self._stream.fileno(), whole)
+            raise _cannot_write(str(self._path or "stdout"), error) from None
+
+
+def _cannot_write(where: str, error: OSError) -> MachineError:
+    return MachineError(f"cannot write {where!r}: {error.strerror}", "Free some space, or write elsewhere.")

@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .boundary import say
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -69,4 +71,4 @@ class BatchProgress:
             self._bar.advance(self._bar.task_ids[0])
         elif not self._silent and time.monotonic() - self._last_line > PLAIN_INTERVAL_SECONDS:
             self._last_line = time.monotonic()
-            print(f"{self._done} of {self._total} done", file=sys.stderr, flush=True)
+            say(f"{self._done} of {self._total} done")

@@ -60,7 +60,6 @@ def classify_files(
 
     Raises:
         MachineError: out of memory and the like, which no other file would escape.
-        UsageError: `look` holds a value that no file can be looked at with.
     """
     with ThreadPoolExecutor(look.num_workers, thread_name_prefix="decode") as pool:
         ahead: deque[Future[PreparedVideo | Failure]] = deque()
@@ -106,7 +105,9 @@ def _blame(path: str, error: Exception, look: Look) -> Failure:
     if isinstance(error, VideoError):
         names_it = repr(path) in error.message
         return Failure(path, error.kind, error.message if names_it else f"{path!r}: {error.message}")
-    if isinstance(error, MachineError | UsageError | MemoryError):
+    if isinstance(error, UsageError):  # of the model, about the shape that this file's frames come out in
+        return Failure(path, "unfit", f"{path!r} does not fit the model: {error.message}")
+    if isinstance(error, MachineError | MemoryError):
         raise error
     if look.debug:
         traceback.print_exception(error)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import MachineError, ModelError, UsageError, VideoError
-from ..model.checks import pair
+from ..errors import MachineError, UsageError, VideoError
 from ..model.outputs import PredictionOutput
 from ..model.videomae import VideoMAEForVideoClassification
 from ..video.container import DEFAULT_MAX_PIXELS
@@ -20,6 +19,7 @@ from ..video.processor import VideoMAEImageProcessor
 from ..video.reader import VideoReader
 from ..video.sampling import Sampling, is_padded
 from .device import choose_attention, choose_device, choose_dtype
+from .fit import check_fit
 from .labels import name_classes
 from .records import Prediction, SampledFrames, ScoredLabel
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ..video.reader import VideoInfo
 
 DEFAULT_STRIDE = 4  # frames; how the Kinetics-400 checkpoints were trained
-RGB = 3  # channels of the frames that the reader gives
 SSV2_NUM_LABELS = 174  # Something-Something V2: trained on one frame from each of 16 equal segments
 
 
@@ -109,24 +108,18 @@ class VideoClassifier:
         model = VideoMAEForVideoClassification.from_pretrained(
             name_or_path, attn_implementation=backend, dtype=torch_dtype, revision=revision, offline=offline
         )
-        if model.config.num_labels == 0:
-            raise ModelError("the checkpoint has no classifier: num_labels is 0", "Fine-tune it first.")
-        if model.config.num_channels != RGB:
-            raise ModelError(
-                f"the checkpoint takes {model.config.num_channels} channels, and video is read as RGB",
-                "Prepare its pixel values yourself, and call the model.",
-            )
+        processor = VideoMAEImageProcessor.from_pretrained(name_or_path, revision=revision, offline=offline)
+        fit_warnings = check_fit(model.config, processor)
+        labels, label_warning = name_classes(model.config.id2label, model.config.num_labels)
+        warnings = [*model.load_warnings, *processor.load_warnings, *fit_warnings]
+        if label_warning:
+            warnings.append(label_warning)
         try:
             model = model.to(torch_device)
         except torch.OutOfMemoryError as error:
             raise MachineError(
                 f"the model does not fit into the memory of {torch_device}", "Use --device cpu."
             ) from error
-        processor = VideoMAEImageProcessor.from_pretrained(name_or_path, revision=revision, offline=offline)
-        labels, label_warning = name_classes(model.config.id2label, model.config.num_labels)
-        size_warning = _compare_sizes(processor, model.config)
-        own_warnings = [warning for warning in (label_warning, size_warning) if warning]
-        warnings = [*model.load_warnings, *processor.load_warnings, *own_warnings]
         return cls(model, processor, labels, warnings)
 
     @property
@@ -167,7 +160,10 @@ class VideoClassifier:
                 moved = pixel_values.to(device=self.device, dtype=self.dtype, non_blocking=True)
                 # Whatever the checkpoint's configuration would return beside them.
                 output = self.model(moved, output_attentions=False, output_hidden_states=False, return_dict=True)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            # Accelerators have a class of error for it; the CPU's allocator only words.
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
             raise MachineError(
                 f"out of memory on {self.device} with {len(pixel_values)} views at once",
                 "Use a smaller --batch-size, --dtype bfloat16, or --device cpu.",
@@ -283,17 +279,6 @@ def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:
     if config.problem_type == "multi_label_classification":
         return logits.sigmoid()
     return logits.softmax(dim=-1)
-
-
-def _compare_sizes(processor: VideoMAEImageProcessor, config: VideoMAEConfig) -> str | None:
-    """A warning where frames come out of the processor in another size than the model was trained on."""
-    if not processor.do_center_crop:
-        return None
-    crop = (processor.crop_size["height"], processor.crop_size["width"])
-    trained = pair(config.image_size)
-    if crop == trained:
-        return None
-    return f"the processor crops to {crop[0]} x {crop[1]} px, and the model was trained on {trained[0]} x {trained[1]}"
 
 
 # What --strict refuses: the first word of a reader's warning, and the kind of error that it becomes.

@@ -26,9 +26,11 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"unknown device {name!r}", "Use auto, cpu, cuda, cuda:N or mps.") from None
+    if device.type == "meta":  # it computes nothing
+        raise UsageError(f"unknown device {name!r}", "Use auto, cpu, cuda, cuda:N or mps.")
     try:
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise MachineError(
             f"device {name!r} is not available: {reason}",
@@ -66,7 +68,7 @@ def check_dtype(name: str, dtype: torch.dtype, device: torch.device) -> None:
     try:
         x = torch.zeros(1, 1, 8, 8, dtype=dtype, device=device)
         F.scaled_dot_product_attention(F.gelu(F.linear(F.layer_norm(x, (8,)), x[0, 0])), x, x)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise MachineError(f"{device} does not compute in {name}: {reason}", "Use --dtype float32.") from None
 

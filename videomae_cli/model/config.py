@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import ModelError, UsageError
-from .checks import is_naming, is_number, is_size, pair, require
+from .checks import MAX_COUNT, is_count, is_naming, is_number, is_size, pair, require
 
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
@@ -91,6 +91,7 @@ class _Fields:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self, num_labels: int | None, qv_bias: bool | None) -> None:
+        require(self, "qkv_bias", self.qkv_bias in (None, True, False), "true or false")
         given = {flag for flag in (self.qkv_bias, qv_bias) if flag is not None}
         if len(given) > 1:
             raise UsageError(
@@ -101,8 +102,8 @@ class _Fields:
         require(self, "id2label", is_naming(self.id2label), "a mapping of indices to names")
         self.id2label = {int(index): str(name) for index, name in self.id2label.items()}
         if num_labels is not None and num_labels != len(self.id2label):
-            if not isinstance(num_labels, int) or num_labels < 0:
-                raise UsageError(f"num_labels={num_labels!r} is not an integer, 0 or more")
+            if num_labels != 0 and not is_count(num_labels):
+                raise UsageError(f"num_labels={num_labels!r} is not an integer from 0 to {MAX_COUNT}")
             if self.id2label != _placeholder_labels(2):
                 raise UsageError(f"num_labels={num_labels}, but id2label names {len(self.id2label)} classes")
             self.id2label = _placeholder_labels(num_labels)
@@ -116,7 +117,7 @@ class _Fields:
             UsageError: names the field, its value and what it may be.
         """
         for name in _COUNTS:
-            require(self, name, isinstance(value := getattr(self, name), int) and value > 0, "a positive integer")
+            require(self, name, is_count(getattr(self, name)), f"an integer from 1 to {MAX_COUNT}")
         for name in _PROBABILITIES:
             require(self, name, is_number(value := getattr(self, name)) and 0 <= value < 1, "in [0, 1)")
         for name in _DEVIATIONS:
@@ -307,7 +308,8 @@ class VideoMAEConfig(_Fields):
         try:
             config = cls.from_dict(read_json(path))
         except UsageError as error:
-            raise ModelError(f"{path}: {error.message}", error.hint or "Correct the file, or fetch it again.") from error
+            hint = error.hint or "Correct the file, or fetch it again."
+            raise ModelError(f"{path}: {error.message}", hint) from error
         if note := config.mend_heads():
             warnings.warn(note, stacklevel=2)
         return config

@@ -43,7 +43,9 @@ _HINTS = (  # a name that the checkpoint has, one that it lacks, and what that c
         "This is a classification checkpoint: it has no decoder. Load it as VideoMAEForVideoClassification.",
     ),
 )
-_MAX_TOKENS = 2**17  # of one clip; the published recipes have 1568
+MAX_TOKENS = 2**15
+"""Most tokens of one clip; the published recipes have 1568, and the time to attend grows with the square."""
+
 _MAX_GROUPS = 6  # of like names, in one list of an error
 
 
@@ -226,10 +228,10 @@ def _check_sizes(config: VideoMAEConfig, tensors: Mapping[str, Tensor], source: 
             raise ModelError(
                 f"{source}: {field} is {getattr(config, field)}, but the weights have {size}", "Is the file complete?"
             )
-    if config.num_tokens > _MAX_TOKENS:
+    if config.num_tokens > MAX_TOKENS:
         raise ModelError(
             f"{source}: a clip of {config.num_frames} frames of {config.image_size} px has {config.num_tokens} tokens, "
-            f"more than {_MAX_TOKENS}",
+            f"more than {MAX_TOKENS}",
             "Check num_frames and image_size in config.json.",
         )
 

@@ -16,9 +16,12 @@ CSV_COLUMNS = ("path", "status", "rank", "label", "score", "error")
 
 def render_csv(rows: list[tuple[object, ...]]) -> str:
     """Rows as RFC 4180 text with Unix line ends; bytes of a name that are not UTF-8 become backslash escapes."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")
+    lines = []
+    for row in rows:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\r\n").writerow(row)  # it quotes what is in its own line end
+        lines.append(buffer.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def csv_rows(record: Record) -> list[tuple[object, ...]]:

@@ -52,7 +52,5 @@ def render_table(record: Record, console: Console) -> str:
     with console.capture() as capture:
         console.print(Text(printable(record.path), style="bold"))
         console.print(table)
-        for warning in record.warnings:
-            console.print(Text(printable(warning), style="yellow"))
         console.print()
     return capture.get()

@@ -6,13 +6,14 @@ Each function returns the value in its one spelling, or raises a `UsageError` th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError
 from .resize import RESAMPLE_NAMES
+
+MAX_NUMBER = 1e30  # well inside float32
 
 MAX_EDGE_PX = 8192
 """Longest edge that a processor may ask for."""
@@ -33,11 +34,12 @@ def check_boolean(name: str, value: object) -> bool:
     return value
 
 
-def check_number(name: str, value: object) -> float:
+def check_number(name: str, value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
-        raise UsageError(f"{name} is {value!r}", "It must be a finite number.")
-    return float(value)
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if is_number and -MAX_NUMBER < value < MAX_NUMBER:
+        return float(value)
+    raise UsageError(f"{name} is {value!r}", "It must be a finite number.")
 
 
 def check_per_channel(name: str, value: float | Sequence[float]) -> float | list[float]:

@@ -126,8 +126,9 @@ class VideoMAEImageProcessor:
             statistics = "the ImageNet mean and deviation are" if original else "mean = std = 0.5 is"
             processor.load_warnings = (f"{files.source} has no preprocessor_config.json; {statistics} assumed",)
             return processor
+        options = {key: value for key, value in read_json(path).items() if key != "self"}
         try:
-            return cls(**read_json(path))
+            return cls(**options)
         except UsageError as error:
             raise ModelError(f"{path}: {error.message}", error.hint) from None
 

@@ -19,7 +19,7 @@ from threading import Thread
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
-from ..errors import MachineError, ModelError, VideoMAEError
+from ..errors import MachineError, ModelError, UsageError, VideoMAEError
 from .read import read_shard_names
 
 ALIASES: dict[str, str] = {
@@ -91,6 +91,7 @@ def locate(
     Raises:
         ModelError: there is no such checkpoint, it lacks a file, or the hub cannot or will not give it.
         MachineError: the cache cannot be written.
+        UsageError: an HF_... variable holds what huggingface_hub cannot read.
     """
     path, name = Path(name_or_path), os.fspath(name_or_path)
     try:
@@ -101,6 +102,10 @@ def locate(
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}", "Check the name and its permissions.") from None
     repo = ALIASES.get(name, name)
+    try:
+        import huggingface_hub  # noqa: F401  (it reads HF_HUB_ETAG_TIMEOUT and others when it is imported)
+    except ValueError as error:
+        raise UsageError(f"huggingface_hub does not start: {error}", "Check the HF_... variables.") from None
     _check_hub_id(repo)
     cached = _from_cache(repo, revision, need)
     if cached is not None:
@@ -133,7 +138,7 @@ def _weights(source: str, fetch: _Fetch, folder: Path | None) -> tuple[Path, ...
         return tuple(path for path in shards.values() if path is not None)
     if pickled := fetch("pytorch_model.bin"):
         return (pickled,)
-    others = sorted(p for p in folder.iterdir() if p.suffix in _WEIGHT_SUFFIXES) if folder else []
+    others = sorted(p for p in folder.iterdir() if p.suffix in _WEIGHT_SUFFIXES and p.is_file()) if folder else []
     if len(others) > 1:
         names = ", ".join(path.name for path in others[:5])
         raise ModelError(f"{source} holds {len(others)} weight files ({names}, ...)", "Name the file itself.")

@@ -32,7 +32,7 @@ def write_atomically(path: Path, content: bytes | Callable[[Path], None]) -> Non
     Raises:
         MachineError: the folder cannot be written or the disk is full; `path` is then as it was before.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    temporary = path.with_name(f".videomae-{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if callable(content):
