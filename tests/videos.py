@@ -2,6 +2,7 @@
 
 The number is painted as a 4 x 4 grid of dark and light blocks over the central square: 12 bits, most significant
 first, and 4 check bits. It survives lossy coding, resizing and a centre crop, so a test can say which frames were used.
+Waves that differ from frame to frame lie over it all: a frame decoded from wrong neighbours is not the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from av.video.stream import VideoStream
 
 Frames = npt.NDArray[np.uint8]
 
-DARK, LIGHT = 24, 232
+DARK, LIGHT, WAVE = 24, 232, 20
 GRID = 4  # blocks along a side of the central square
 
 # What each encoder needs to be fast, single-threaded, reproducible and sharp enough for the blocks.
@@ -37,10 +38,12 @@ CODEC_OPTIONS: dict[str, dict[str, str]] = {
 def numbered_frame(number: int, width: int = 64, height: int = 48) -> Frames:
     """One picture (H, W, 3) that shows `number` (0 to 4095) in its central square."""
     bits = [number >> 11 - k & 1 for k in range(12)] + [_check(number) >> 3 - k & 1 for k in range(4)]
-    picture = np.full((height, width, 3), 128, np.uint8)
+    levels = np.full((height, width), 128)
     for block, bit in zip(_blocks(width, height, margin=0), bits, strict=True):
-        picture[block] = LIGHT if bit else DARK
-    return picture
+        levels[block] = LIGHT if bit else DARK
+    y, x = np.ogrid[:height, :width]
+    waves = WAVE * np.sin(x * (0.2 + number % 7 / 10) + y * (0.9 - number % 5 / 10) + number)
+    return np.repeat((levels + waves)[..., None], 3, axis=2).astype(np.uint8)
 
 
 def frame_numbers(frames: npt.ArrayLike) -> list[int]:

@@ -73,18 +73,23 @@ def read_terminal(descriptor: int) -> str:
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_a_table_on_a_terminal(no_color: bool, tmp_path: Path, checkpoint: Path) -> None:
-    video = write_video(tmp_path / "clip.mp4", 70)
+    """Two videos, so that the progress bar and the tables share the terminal."""
+    write_video(tmp_path / "clip.mp4", 70)
+    write_video(tmp_path / "other.mp4", 70)
     ours, theirs = pty.openpty()
     env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
     env |= {"TERM": "xterm-256color", "COLUMNS": "100"} | ({"NO_COLOR": "1"} if no_color else {})
-    command = [sys.executable, "-m", "videomae_cli", "classify", "clip.mp4", str(video), "-m", str(checkpoint)]
+    command = [sys.executable, "-m", "videomae_cli", "classify", "clip.mp4", "other.mp4", "-m", str(checkpoint)]
     process = subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=env, cwd=tmp_path)
     os.close(theirs)
     text = read_terminal(ours)
     os.close(ours)
     assert process.wait() == 0
     assert "clip.mp4" in text
-    assert text.count("class ") == 5
+    assert "other.mp4" in text
+    assert "classifying" in text
+    assert "2 classified, 0 failed" in text
+    assert text.count("class ") == 10
     assert "━" in text
     assert ("\x1b[32m" in text) != no_color  # green bars
 

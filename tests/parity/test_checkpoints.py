@@ -155,6 +155,7 @@ def test_encoder_of_a_larger_checkpoint(tmp_path: Path, class_name: str) -> None
     assert ours.load_warnings == ()
 
 
+@pytest.mark.filterwarnings("ignore:.*attention heads.*assumed")  # their width is none of the papers'
 @pytest.mark.parametrize("container", ["model", "module", "state_dict"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
 @pytest.mark.parametrize("class_name", sorted(HEADS))

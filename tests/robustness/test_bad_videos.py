@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def test_damaged_packets_are_skipped_and_counted(tmp_path: Path) -> None:
     clip = read_frames(path, [5, 20, 21, 50])
     assert frame_numbers(clip.frames) == [5, 19, 19, 50]
     assert clip.warnings == (
-        "corrupt: 3 packets skipped",
+        "corrupt: 3 packets damaged",
         "replaced: 2 of the wanted frames could not be decoded, a neighbour stands in",
     )
     assert read_frames(path, [2, 58]).warnings == ()  # nothing damaged on the way
@@ -176,7 +177,7 @@ def test_the_next_frame_stands_in_at_the_very_start(tmp_path: Path) -> None:
 
 def test_nothing_decodable(tmp_path: Path) -> None:
     path = videos.spoil_packets(write_video(tmp_path / "noise.mp4", 30), range(30))
-    with pytest.raises(VideoError, match="not one frame") as caught:
+    with pytest.raises(VideoError, match="no frame that can be shown") as caught:
         read_frames(path, [3])
     assert caught.value.kind == "damaged"
 
@@ -272,3 +273,28 @@ def test_urls_are_names_of_files() -> None:
     with pytest.raises(VideoError) as caught:
         probe("http://127.0.0.1:9/clip.mp4")
     assert caught.value.kind == "missing"
+
+
+@pytest.mark.parametrize("size", [0, 1 << 60, (1 << 63) - 1])
+def test_a_box_that_claims_any_size(size: int, tmp_path: Path) -> None:
+    """The index box of an mp4 is read as far as the file goes (0: to its end), and no memory is taken for more."""
+    path = write_video(tmp_path / "claims.mp4", 10, rotation=90)
+    data = path.read_bytes()
+    start = data.index(b"moov") - 4
+    header = struct.pack(">I4sQ", 1, b"moov", size) if size else struct.pack(">I4s", 0, b"moov")
+    path.write_bytes(data[:start] + header + data[start + 8 :])
+    info = probe(path)
+    assert (info.num_frames, info.rotation) == (10, 90)
+
+
+def test_an_animated_webp_is_not_called_too_large(tmp_path: Path) -> None:
+    """FFmpeg cannot decode it, which no limit changes."""
+    from PIL import Image
+
+    first, *others = (Image.fromarray(videos.numbered_frame(k)) for k in range(3))
+    path = tmp_path / "moving.webp"
+    first.save(path, save_all=True, append_images=others, duration=100)
+    with pytest.raises(VideoError, match="animated") as caught:
+        probe(path, allow_images=True)
+    assert caught.value.kind == "damaged"
+    assert caught.value.hint == "Convert an animated WebP to another format: FFmpeg cannot decode it."

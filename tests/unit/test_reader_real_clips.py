@@ -50,7 +50,7 @@ def test_a_damaged_frame_is_replaced_by_the_one_before() -> None:
     assert len(reference) == 49
     clip = read_frames(path, [29, 30, 31, 49], num_threads=1)  # as the reference: concealment depends on threads
     assert clip.warnings == (
-        "corrupt: 1 packet skipped",
+        "corrupt: 1 packet damaged, 1 frame decoded with errors",
         "replaced: 1 of the wanted frames could not be decoded, a neighbour stands in",
     )
     for picture, expected in zip(clip.frames, [29, 29, 30, 48], strict=True):

@@ -101,10 +101,11 @@ class PretrainedModel(nn.Module):
             name_or_path, revision=revision, offline=offline or local_files_only, token=token, need=["weights"]
         )
         stored = read_tensors(files.weights)
+        is_inferred = config is None and files.config is None
         config = copy.deepcopy(config) if config is not None else _read_config(files, stored)
         tensors = to_ours(stored)
         notes = _mend_small(config, tensors)
-        if files.config is None and config.hidden_size not in PUBLISHED_HEADS:
+        if is_inferred and config.hidden_size not in PUBLISHED_HEADS:
             notes.append(
                 f"{files.source} does not say how many attention heads it has; {config.num_attention_heads} are assumed"
             )

@@ -67,7 +67,6 @@ class ClipBuilder:
             self._frames[place] = picture
         self.missing.remove(number)
         self._counts["replaced"] += stands_in
-        self._counts["damaged"] += frame.is_corrupt
         self._counts["interlaced"] += frame.interlaced_frame
         self._counts[_HDR_CURVES.get(frame.color_trc, "")] += 1
 
@@ -75,7 +74,6 @@ class ClipBuilder:
         """The frames (T, H, W, 3) and the warnings about them, once nothing is missing."""
         assert self._frames is not None and not self.missing
         say = {
-            "damaged": "corrupt: {} of the wanted frames decoded with errors",
             "replaced": "replaced: {} of the wanted frames could not be decoded, a neighbour stands in",
             "resized": "resized: the size changes, {} of the wanted frames were scaled to that of the first",
             "PQ": "hdr: PQ brightness is shown without tone mapping",

@@ -124,6 +124,10 @@ def choose_stream(container: InputContainer, path: VideoPath, max_pixels: int) -
         size = f"{width} x {height}, over the limit of {max_pixels} pixels"
         raise VideoError("too_large", f"{printable(path)} has frames of {size}", hint)
     if not width * height:  # pictures and animations tell their size only to a decoder, which refuses large ones
+        if container.format.name == "webp_pipe":  # whatever its size, FFmpeg reads no animation of this format
+            what = f"animated, damaged or over {max_pixels} pixels a frame"
+            hint = "Convert an animated WebP to another format: FFmpeg cannot decode it."
+            raise VideoError("damaged", f"{printable(path)} is a WebP picture that cannot be read: {what}", hint)
         if is_picture(container, num_frames=1):
             raise VideoError("too_large", f"{printable(path)} is damaged or over {max_pixels} pixels a frame", hint)
         raise VideoError("damaged", f"{printable(path)} does not tell how large its frames are")

@@ -7,8 +7,9 @@ container, the frame rate, the edit list or the order of storage. The way there 
    file once, whatever its size: milliseconds for a clip, about as long as copying it for many gigabytes.
 2. Each wanted frame is decoded from the keyframe before it, seeking when that saves decoding. Frames in between that
    no other frame depends on are not decoded.
-3. What did not turn up that way (damage, keyframes that are none), and everything in a file without usable times, is
-   read by decoding the whole from the start.
+3. What did not turn up that way (damage, keyframes that are none) is read by decoding the whole from the start, and
+   so is everything in a file whose packets do not tell its frames (`index.py` says which): there only decoding tells
+   how many they are.
 
 Not done: tone mapping, deinterlacing, scaling of non-square pixels.
 """
@@ -20,7 +21,7 @@ import operator
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from types import TracebackType
 
@@ -40,7 +41,7 @@ _SEEK_PAYS_PACKETS = 8  # a seek costs about as much as decoding a few packets
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file holds, told without decoding it.
+    """What a video file holds.
 
     Args:
         num_frames: frames that a player shows, and the bound of the indices that `read_frames` takes.
@@ -62,7 +63,11 @@ class VideoInfo:
 
 
 def probe(path: VideoPath, *, max_pixels: int = DEFAULT_MAX_PIXELS, allow_images: bool = False) -> VideoInfo:
-    """Says what a video file holds. Scans its packets and decodes none.
+    """Says what a video file holds, by a scan of its packets.
+
+    Nothing is decoded unless packets cannot tell the frames. `index.py` lists where: raw streams, repeating times, AVI
+    with B-frames, interlaced H.264, MPEG-4 part 2 with empty packets, old codecs cut mid-way. Those are decoded once,
+    from start to end, to count what comes out.
 
     Args:
         path: the file.
@@ -131,6 +136,12 @@ class VideoReader:
         self._source = Source(path, max_pixels, num_threads)
         with self._blamed_on_file():
             self._index = scan(self._source.container, self._source.stream)
+            self._times: Sequence[int | None] = self._index.times
+            if self._index.timeless:
+                has_times = self._source.container.format.name != "avi"  # there FFmpeg guesses
+                self._times = [frame.pts if has_times else None for frame in self._decoded_from_start()]
+                self._index = replace(self._index, num_frames=len(self._times))
+                self._source.restart()  # the decoder knows the last size now, `info` tells the first
             self.info = self._describe(allow_images)
 
     def __enter__(self) -> VideoReader:
@@ -154,17 +165,15 @@ class VideoReader:
         """Reads frames by number; see `read_frames`."""
         wanted = self._checked(indices)
         clip = ClipBuilder(wanted, self._num_threads)
-        self._source.undecodable.clear()
+        self._source.damaged.clear()
         with self._blamed_on_file():
-            if not self._index.timeless:
-                self._read_by_keyframes(clip)
-            if self._source.undecodable:  # what damage does to later frames depends on those that were skipped
+            if not self._index.timeless and not self._read_by_keyframes(clip):
                 clip = ClipBuilder(wanted, self._num_threads)
-            if clip.missing:
-                self._read_from_start(clip)
+            num_corrupt = self._read_from_start(clip) if clip.missing else 0
             frames, warnings = clip.finish()
-        if num_skipped := len(self._source.undecodable):
-            warnings.insert(0, f"corrupt: {num_skipped} packet{'s' * (num_skipped > 1)} skipped")
+        found = {"packet{} damaged": len(self._source.damaged), "frame{} decoded with errors": num_corrupt}
+        if damage := [f"{count} {what.format('s' * (count > 1))}" for what, count in found.items() if count]:
+            warnings.insert(0, f"corrupt: {', '.join(damage)}")
         return Clip(frames, self._pts_seconds(wanted), (*self.warnings, *warnings))
 
     @contextmanager
@@ -193,7 +202,7 @@ class VideoReader:
         """Puts together what the header and the scan told."""
         container, stream, index = self._source.container, self._source.stream, self._index
         if index.num_frames == 0:
-            raise VideoError("damaged", f"{printable(self._path)} holds no frame")
+            raise VideoError("damaged", f"{printable(self._path)} holds no frame that can be shown")
         if not allow_images and is_picture(container, index.num_frames):
             raise VideoError(
                 "image",
@@ -233,51 +242,72 @@ class VideoReader:
         return wanted
 
     def _pts_seconds(self, wanted: Sequence[int]) -> npt.NDArray[np.float64]:
-        time_base = self._source.stream.time_base
-        if self._index.timeless or time_base is None:
-            return np.array(wanted, np.float64) / (self.info.fps or math.nan)
-        return np.array([self._index.times[number] for number in wanted], np.float64) * float(time_base)
+        """Presentation times; where the file has none, those of a steady rate."""
+        tick = float(self._source.stream.time_base or math.nan)
+        period = 1 / (self.info.fps or math.nan)
+        times = ((number, self._times[number]) for number in wanted)
+        return np.array([number * period if pts is None else pts * tick for number, pts in times], np.float64)
 
-    def _read_by_keyframes(self, clip: ClipBuilder) -> None:
-        """Decodes each wanted frame from the keyframe before it. What does not turn up stays missing."""
+    def _read_by_keyframes(self, clip: ClipBuilder) -> bool:
+        """Decodes each wanted frame from the keyframe before it. What does not turn up stays missing.
+
+        Returns:
+            False on meeting damage: what it does to later frames depends on all those before, skipped here.
+        """
         index, source = self._index, self._source
+        may_skip = index.is_steady  # where frames are missing, the decoder's guesses at them depend on all packets
         wanted = {index.times[number]: number for number in clip.missing}
         packets: Packets = iter(())
         position: int | None = None  # in the file, of the packet taken last; None: nowhere
-        start: int | None = None  # the frame that decoding began with and must give out first
+        origin = 0  # pts of the keyframe that decoding began with
+        start: int | None = None  # the same while it has not come out, which it must do first
         for keyframe, group in groupby(list(wanted), key=index.keyframe_before):
             goal = max(group)
             if goal not in wanted:
                 continue  # it came along with the group before
             if position is None or keyframe.order - position > _SEEK_PAYS_PACKETS:
                 packets = source.packets_from(keyframe, index.order)
-                start = keyframe.pts if keyframe.is_shown else None
+                origin = keyframe.pts
+                start = origin if keyframe.is_shown else None
             reached = False
             for packet in packets:
                 pts = None if packet is None else packet.pts
                 position = None if pts is None else index.order.get(pts)
-                for frame in source.decode(packet, skippable=pts not in wanted):
+                for frame in source.decode(packet, skippable=may_skip and pts not in wanted):
+                    if frame.is_corrupt and (frame.pts is None or frame.pts >= origin):
+                        return False
                     if frame.pts == start:
                         start = None
                     if frame.pts in wanted and start is None:
                         clip.put(wanted.pop(frame.pts), frame)
                     reached = reached or (frame.pts is not None and frame.pts >= goal)
+                if source.damaged:
+                    return False
                 if reached:
                     break
             if start is not None:  # only called a keyframe (intra refresh): what comes after it is not exact
                 position = None
+        return True
 
-    def _read_from_start(self, clip: ClipBuilder) -> None:
+    def _decoded_from_start(self) -> Iterator[VideoFrame]:
+        """Every frame that a player would show."""
+        self._source.restart()
+        return chain.from_iterable(map(self._source.decode, self._source.packets()))
+
+    def _read_from_start(self, clip: ClipBuilder) -> int:
         """Decodes everything up to the last missing frame, as a player would.
 
         The nearest frame before stands in for one that cannot be decoded (at the very start, the one after).
+
+        Returns:
+            How many frames on the way were decoded with errors: those after them may show it.
         """
         times = self._index.times
         missing = deque((times[number] if times else number, number) for number in clip.missing)
         before: VideoFrame | None = None
-        self._source.restart()
-        decoded = chain.from_iterable(map(self._source.decode, self._source.packets()))
-        for count, frame in enumerate(decoded):
+        num_corrupt = 0
+        for count, frame in enumerate(self._decoded_from_start()):
+            num_corrupt += frame.is_corrupt
             here = frame.pts if times else count
             if here is None:
                 continue
@@ -286,9 +316,10 @@ class VideoReader:
             if missing and missing[0][0] == here:
                 clip.put(missing.popleft()[1], frame)
             if not missing:
-                return
+                return num_corrupt
             before = frame
         if before is None:
             raise VideoError("damaged", f"not one frame of {printable(self._path)} can be decoded")
         for _, number in missing:
             clip.put(number, before, stands_in=True)
+        return num_corrupt

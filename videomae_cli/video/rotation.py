@@ -1,12 +1,14 @@
 """How far a player turns a video, read from the container.
 
-PyAV tells it on decoded frames only, and `probe` decodes nothing. The matrix of `tkhd` in mp4 and mov is in ISO/IEC
-14496-12 section 8.3.2, `ProjectionPoseRoll` of Matroska and WebM in RFC 9559. Other containers hold no rotation.
+PyAV tells it on decoded frames only, and `probe` decodes none of most files. The matrix of `tkhd` in mp4 and mov is in
+ISO/IEC 14496-12 section 8.3.2, `ProjectionPoseRoll` of Matroska and WebM in RFC 9559. Other containers hold no
+rotation.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
 from typing import BinaryIO
@@ -36,19 +38,22 @@ def stored_rotation(file: BinaryIO, format_name: str, track_id: int) -> int:
 
 def _moov(file: BinaryIO) -> bytes:
     """The `moov` box, found by stepping over its neighbours; empty when there is none."""
+    num_bytes = os.fstat(file.fileno()).st_size
     while len(header := file.read(16)) >= 8:
         size, name = struct.unpack_from(">I4s", header)
         if size == 1 and len(header) == 16:  # the 64-bit size follows
             (size,) = struct.unpack_from(">Q", header, 8)
+        size = min(size or num_bytes, num_bytes)  # 0: to the end of the file
         if name == b"moov":
             return header + file.read(max(size - 16, 0))
-        if size < 8:  # 0: to the end of the file; else: not a box
+        if size < 8:  # not a box
             break
         file.seek(size - len(header), 1)
     return b""
 
 
 def _mp4_rotation(moov: bytes, track_id: int) -> int:
+    """The turn in the display matrix of one track."""
     for match in re.finditer(b"tkhd", moov):
         start = match.end()
         version_1 = moov[start : start + 1] == b"\x01"  # times and duration of 64 bits
@@ -63,6 +68,7 @@ def _mp4_rotation(moov: bytes, track_id: int) -> int:
 
 
 def _matroska_rotation(head: bytes) -> int:
+    """The first `ProjectionPoseRoll` of any track: files with two pictures turned differently are not known."""
     match = _POSE_ROLL.search(head)
     if match is None:
         return 0

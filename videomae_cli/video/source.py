@@ -36,10 +36,10 @@ class Source:
 
     def __init__(self, path: VideoPath, max_pixels: int, num_threads: int) -> None:
         self._path = path
-        self._max_pixels = max_pixels
+        self._max_pixels = min(max_pixels, 2**31 - 1)  # FFmpeg refuses to be told more
         self._num_threads = num_threads
-        self.undecodable: set[tuple[int | None, int | None]] = set()
-        """Packets that the decoder refused, by place in the file and decoding time."""
+        self.damaged: set[tuple[int | None, int | None]] = set()
+        """Packets that arrived incomplete or that the decoder refused, by place in the file and decoding time."""
         self._open()
 
     def _open(self) -> None:
@@ -106,9 +106,11 @@ class Source:
         """
         decoder = self.stream.codec_context
         decoder.skip_frame = "NONREF" if skippable and decoder.name in _KEEPS_PROMISES else "DEFAULT"
+        if packet is not None and packet.is_corrupt:
+            self.damaged.add((packet.pos, packet.dts))
         try:
             return decoder.decode(packet)
         except av.FFmpegError:
             if packet is not None:
-                self.undecodable.add((packet.pos, packet.dts))
+                self.damaged.add((packet.pos, packet.dts))
             return []
