@@ -1,4 +1,4 @@
-"""VideoMAE for video: classify, train and measure.
+"""VideoMAE: classify video, on the command line (`videomae`) and from Python.
 
 Names are imported on first use, so that `import videomae_cli` (and `videomae --help`) does not import torch.
 """

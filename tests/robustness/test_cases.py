@@ -132,7 +132,9 @@ def test_14_short_videos_are_padded_and_marked(
     assert len(frames) == 16
     assert frames == sorted(frames)
     assert frames[-1] == num_frames - 1
-    assert "padded" in record["warnings"]
+    assert record["warnings"] == [
+        f"padded: the video has {num_frames} frames, a view spans 64; its last frame is repeated"
+    ]
 
 
 def test_16_size_changes_mid_stream(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
@@ -297,7 +299,20 @@ def test_28_a_run_that_goes_on(tmp_path: Path, checkpoint: Path, videomae: Run) 
     assert videomae("classify", first, second, "-m", checkpoint, "-o", output, "--resume").code == 0
     assert output.read_bytes().startswith(whole)
     assert [json.loads(line)["path"] for line in output.read_text().splitlines()] == [str(first), str(second)]
-    assert videomae("classify", first, second, "-m", tmp_path / "no-model", "-o", output, "--resume").code == 0
+    again = videomae("classify", first, second, "-m", tmp_path / "no-model", "-o", output, "--resume")
+    assert again.code == 0
+    assert "nothing to do" in again.err
+
+
+def test_28_an_earlier_failure_still_counts(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    write_video(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_bytes(b"")
+    output = tmp_path / "labels.jsonl"
+    for _ in range(2):
+        assert videomae("classify", tmp_path, "-m", checkpoint, "-o", output, "--resume").code == 1
+    write_video(tmp_path / "c.mp4")
+    assert videomae("classify", tmp_path, "-m", checkpoint, "-o", output, "--resume").code == 1
+    assert len(output.read_text().splitlines()) == 3
 
 
 def test_29_an_output_that_cannot_be_written(tmp_path: Path, videomae: Run) -> None:
@@ -365,7 +380,7 @@ def test_only_a_torn_record_is_cut(content: bytes, is_ours: bool, tmp_path: Path
     path = tmp_path / "labels.jsonl"
     path.write_bytes(content)
     if is_ours:
-        assert read_done(path) == {"a.mp4"}
+        assert read_done(path) == {"a.mp4": "ok"}
         assert path.read_bytes() == RECORD
     else:
         with pytest.raises(UsageError, match="is not a record"):

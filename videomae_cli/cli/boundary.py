@@ -49,9 +49,13 @@ class Interruption:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def raise_if_noted(self) -> None:
+        """Do now what the signal would have done at once."""
         if self.exit_code:
-            raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+            raise KeyboardInterrupt if self.exit_code == EXIT_SIGINT else Terminated
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.raise_if_noted()
         self.exit_code = 128 + number
 
 

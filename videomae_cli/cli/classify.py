@@ -60,7 +60,8 @@ def classify(
     """Name what happens in videos.
 
     One record for each input on stdout: a table on a terminal, tab-separated lines in a pipe, or --format.
-    Exit code 0: all classified; 1: some inputs failed; 2: usage; 3: model; 4: device, memory or disk.
+    Exit code 0: all classified; 1: some inputs failed; 2: usage; 3: model; 4: device, memory or disk; 70: a bug;
+    130, 143: stopped by SIGINT, SIGTERM.
 
     Every option can be set in the environment too: --batch-size is VIDEOMAE_BATCH_SIZE.
     """
@@ -80,25 +81,47 @@ def classify(
         debug=debug,
     )
     speaker = Speaker(quiet=quiet, verbose=verbose)
-    found = collect_inputs(inputs or [], files_from, allow_images=allow_images)
-    if found.num_repeated:
-        speaker.note(f"{found.num_repeated} inputs name a file that is there already; each file is classified once")
-    _keep_apart(output, [*found.items, files_from])
-    items = _without_done(found.items, output, format_, resume=resume, overwrite=overwrite)
+    items, code = _plan(inputs or [], files_from, output, format_, look, speaker, resume=resume, overwrite=overwrite)
     if not items:
-        speaker.note(f"nothing to do: {output} holds a record for every input")
-        return 0
-
-    with Interruption() as interruption:  # an exception in the middle of an import breaks more than that
-        from ..inference.classifier import VideoClassifier  # torch, av and the hub come in here, and not before
-    if interruption.exit_code:
-        return interruption.exit_code
-    classifier = VideoClassifier.from_pretrained(
+        return code
+    classifier = _import_classifier().from_pretrained(
         model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
     )
     speaker.introduce(classifier)
     with RecordOutput(format_, output, append=resume, console=console) as out:
-        return _classify_items(classifier, items, look, out, speaker)
+        return _classify_items(classifier, items, look, out, speaker) or code
+
+
+def _import_classifier() -> type[VideoClassifier]:
+    """torch, av and the hub come in here, and not before."""
+    with Interruption() as interruption:  # an exception in the middle of an import breaks more than that
+        from ..inference.classifier import VideoClassifier
+    interruption.raise_if_noted()
+    return VideoClassifier
+
+
+def _plan(
+    inputs: list[str],
+    files_from: str | None,
+    output: Path | None,
+    format_: FormatName,
+    look: Look,
+    speaker: Speaker,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> tuple[list[str | Failure], int]:
+    """What there is to classify, and the exit code that records of an earlier run bring along."""
+    found = collect_inputs(inputs, files_from, allow_images=look.allow_images)
+    if found.num_repeated:
+        speaker.note(f"{found.num_repeated} repeated inputs; each file is classified once")
+    _keep_apart(output, [*found.items, files_from])
+    done = _check_output(output, format_, resume=resume, overwrite=overwrite)
+    earlier = [done[_path(item)] for item in found.items if _path(item) in done]
+    items = [item for item in found.items if _path(item) not in done]
+    if not items:
+        speaker.note(f"nothing to do: {output} holds {len(earlier)} records, {earlier.count('error')} of failures")
+    return items, SOME_FAILED if "error" in earlier else 0
 
 
 def _classify_items(
@@ -142,16 +165,18 @@ def _keep_apart(output: Path | None, sources: list[str | Failure | None]) -> Non
             raise UsageError(f"{str(output)!r} is an input, and would be overwritten", "Write elsewhere with -o.")
 
 
-def _without_done(
-    items: list[str | Failure], output: Path | None, format_: FormatName, *, resume: bool, overwrite: bool
-) -> list[str | Failure]:
-    """The items that `output` does not hold yet, once it is sure that `output` may be written."""
+def _path(item: str | Failure) -> str:
+    return item.path if isinstance(item, Failure) else item
+
+
+def _check_output(output: Path | None, format_: FormatName, *, resume: bool, overwrite: bool) -> dict[str, str]:
+    """Make sure that `output` may be written; returns the inputs that it holds already, with their status."""
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", "Go on with the file, or replace it.")
     if output is None:
         if resume or overwrite:
             raise UsageError("--resume and --overwrite are about an output file", "Name it with -o.")
-        return items
+        return {}
     if resume and format_ != "jsonl":
         raise UsageError(
             f"--resume cannot go on with {format_}", "Write .jsonl, whose records are appended one by one."
@@ -159,8 +184,7 @@ def _without_done(
     if os.path.isfile(output) and not (resume or overwrite):
         raise UsageError(f"{str(output)!r} exists", "Go on with it by --resume, or replace it by --overwrite.")
     check_writable(output)
-    done = read_done(output) if resume and os.path.isfile(output) else set()
-    return [item for item in items if (item.path if isinstance(item, Failure) else item) not in done]
+    return read_done(output) if resume and os.path.isfile(output) else {}
 
 
 def _stdout_terminal() -> Console | None:

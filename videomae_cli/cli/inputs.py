@@ -69,8 +69,11 @@ def collect_inputs(arguments: list[str], files_from: str | None = None, *, allow
     for line in read_list(files_from) if files_from else []:
         walk.add(line)
     if not walk.inputs.items:
-        named = ", ".join(map(repr, arguments)) or repr(files_from)
-        raise UsageError(f"no video found in {named}", "Folders are searched by file suffix (.mp4, .mkv, ...).")
+        named = [*arguments, *([files_from] if files_from else [])]
+        if not named:
+            raise UsageError("no input is given", "Name videos or folders, or a list with --files-from.")
+        found = f"no video found in {', '.join(map(repr, named))}"
+        raise UsageError(found, "Folders are searched by file suffix (.mp4, .mkv, ...).")
     return walk.inputs
 
 

@@ -18,14 +18,18 @@ def _option(*names: str, help: str, panel: str, metavar: str = "") -> Any:
     )
 
 
-WHAT, MODEL, OUTPUT, MACHINE, TALK = "What to look at", "Model", "Output", "Machine", "Talk"
+WHAT, MODEL, OUTPUT, MACHINE, TALK = "Input and sampling", "Model", "Output", "Machine", "Messages"
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(help="Video files, folders (searched recursively) and quoted glob patterns.", show_envvar=False),
+    typer.Argument(
+        metavar="INPUTS...",
+        help="Video files, folders (searched recursively) and quoted glob patterns.",
+        show_envvar=False,
+    ),
 ]
 FilesFrom = Annotated[
-    str | None, _option(panel=WHAT, metavar="FILE|-", help="Also the files in this list, one a line; - is stdin.")
+    str | None, _option(panel=WHAT, metavar="FILE|-", help="Also the files in this list, one per line; - is stdin.")
 ]
 Views = Annotated[
     str,
@@ -38,7 +42,7 @@ Stride = Annotated[
     _option(
         panel=WHAT,
         metavar="N",
-        help="Take every N-th frame. Default 4; Something-Something V2 checkpoints: equal segments of the video.",
+        help="Look at every N-th frame. Default 4; Something-Something V2 checkpoints: equal segments of the video.",
     ),
 ]
 AllowImages = Annotated[bool, _option("--allow-images", panel=WHAT, help="Take still images as videos of one frame.")]
@@ -78,7 +82,10 @@ Output = Annotated[
     Path | None, _option("--output", "-o", panel=OUTPUT, metavar="FILE", help="Write here instead of to stdout.")
 ]
 Resume = Annotated[
-    bool, _option("--resume", panel=OUTPUT, help="Go on with a .jsonl output: skip the inputs that it holds.")
+    bool,
+    _option(
+        "--resume", panel=OUTPUT, help="Go on with a .jsonl output: skip the inputs that it holds, failed ones too."
+    ),
 ]
 Overwrite = Annotated[bool, _option("--overwrite", panel=OUTPUT, help="Replace an output file that exists.")]
 
@@ -104,7 +111,9 @@ Workers = Annotated[
 
 Quiet = Annotated[bool, _option("--quiet", "-q", panel=TALK, help="Only data and errors.")]
 Verbose = Annotated[bool, _option("--verbose", "-v", panel=TALK, help="Tell what is loaded and which frames are seen.")]
-Debug = Annotated[bool, _option("--debug", panel=TALK, help="Show the traceback of an error.")]
+Debug = Annotated[
+    bool, _option("--debug", panel=TALK, help="Show the traceback of an error that ends the run, or of a bug.")
+]
 
 
 def parse_views(text: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ def choose_format(asked: str | None, output: Path | None) -> FormatName:
         if name == known:
             return known
     what = f"unknown format {asked!r}" if asked else f"cannot tell the format of {str(output)!r} from its suffix"
-    raise UsageError(what, f"Use -f {', '.join(FORMATS)}.")
+    raise UsageError(what, f"Use -f with one of {', '.join(FORMATS)}.")
 
 
 def check_writable(output: Path) -> None:
@@ -131,4 +132,6 @@ class RecordOutput:
 
 
 def _cannot_write(where: str, error: OSError) -> MachineError:
-    return MachineError(f"cannot write {where!r}: {error.strerror}", "Free some space, or write elsewhere.")
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    hint = "Free some space, or write elsewhere." if is_full else "Write to a folder that is there and writable."
+    return MachineError(f"cannot write {where!r}: {error.strerror}", hint)

@@ -237,7 +237,7 @@ class VideoClassifier:
                 frames=tuple(tuple(segment) for segment in segments),
             ),
             video=info,
-            warnings=(*(["padded"] if any(map(is_padded, segments)) else []), *clip.warnings),
+            warnings=(*_padding(segments, sampling, info.num_frames), *clip.warnings),
         )
 
     def predict(self, prepared: PreparedVideo, *, top_k: int = 5, batch_size: int | None = None) -> Prediction:
@@ -279,6 +279,13 @@ def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:
     if config.problem_type == "multi_label_classification":
         return logits.sigmoid()
     return logits.softmax(dim=-1)
+
+
+def _padding(segments: list[list[int]], sampling: Sampling, num_video_frames: int) -> list[str]:
+    if not any(map(is_padded, segments)):
+        return []
+    span = sampling.num_frames * (sampling.stride if sampling.kind == "dense" else 1)
+    return [f"padded: the video has {num_video_frames} frames, a view spans {span}; its last frame is repeated"]
 
 
 # What --strict refuses: the first word of a reader's warning, and the kind of error that it becomes.

@@ -35,14 +35,14 @@ class Renderer:
     def head(self) -> str:
         """What stands before the first record."""
         if self.name == "json":
-            return "["
+            return "[\n"
         return render_csv([CSV_COLUMNS]) if self.name == "csv" else ""
 
     def record(self, record: Record) -> str:
         """The text of one record."""
         self._num_records += 1
         if self.name == "json":
-            return ("\n" if self._num_records == 1 else ",\n") + to_json(record)
+            return ("" if self._num_records == 1 else ",") + to_json(record) + "\n"  # the comma leads the line
         if self.name == "jsonl":
             return to_json(record) + "\n"
         if self.name == "csv":
@@ -51,6 +51,4 @@ class Renderer:
 
     def tail(self) -> str:
         """What stands after the last record."""
-        if self.name != "json":
-            return ""
-        return "\n]\n" if self._num_records else "]\n"
+        return "]\n" if self.name == "json" else ""

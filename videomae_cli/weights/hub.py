@@ -80,7 +80,7 @@ def locate(
 
     Args:
         name_or_path: a folder, a weight file, an alias of `ALIASES`, or a hub id ("MCG-NJU/videomae-base").
-        revision: a hub branch, tag or commit; None for the main branch. Without meaning for a path.
+        revision: a hub branch, tag or commit; None for the main branch.
         offline: never touch the network. HF_HUB_OFFLINE=1 does the same.
         token: a hub token; None for HF_TOKEN or the one that `hf auth login` stored.
         need: the parts to find besides the configuration.
@@ -91,10 +91,12 @@ def locate(
     Raises:
         ModelError: there is no such checkpoint, it lacks a file, or the hub cannot or will not give it.
         MachineError: the cache cannot be written.
-        UsageError: an HF_... variable holds what huggingface_hub cannot read.
+        UsageError: a revision of a path is asked for, or an HF_... variable holds what huggingface_hub cannot read.
     """
     path, name = Path(name_or_path), os.fspath(name_or_path)
     try:
+        if revision is not None and path.exists():
+            raise UsageError(f"revision {revision!r} of {path}: only hub models have revisions", "Leave it out.")
         if path.is_dir():
             return _in_folder(path, need)
         if path.exists():

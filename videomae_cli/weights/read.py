@@ -155,7 +155,9 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         _refuse_disguises(path)
         if isinstance(error, pickle.UnpicklingError) and (asked := re.search(r"GLOBAL (\S+)", str(error))):
             raise ModelError(f"{path} refused: to load it would run {asked[1]}", _PICKLE_HINT) from None
-        raise ModelError(f"{path} is neither safetensors nor a whole file of torch.save", _DAMAGED_HINT) from None
+        raise ModelError(
+            f"{path} is no checkpoint: neither safetensors nor a whole file of torch.save", _DAMAGED_HINT
+        ) from None
     return _tensors_only(path, content)
 
 
