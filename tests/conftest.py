@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side, one a core
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import subprocess
 import sys
@@ -19,8 +18,9 @@ import pytest
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's model cache, settings or token."""
-    for name in [n for n in os.environ if n.startswith(("VIDEOMAE_", "HF_TOKEN"))]:
+    for name in [n for n in os.environ if n.startswith(("VIDEOMAE_", "HF_", "HUGGING"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path_factory.getbasetemp() / "hf-home"))
 
 

@@ -6,7 +6,7 @@ value) and a `hint` (what to do). Only `cli/` prints them or turns them into exi
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 VideoErrorKind = Literal[
     "missing",  # no file at this path
@@ -26,8 +26,6 @@ VideoErrorKind = Literal[
     "internal",  # a bug of ours, blamed on this file so that the rest goes on
 ]
 """Why one input failed; the `kind` of its record."""
-
-VIDEO_ERROR_KINDS: tuple[str, ...] = get_args(VideoErrorKind)
 
 
 class VideoMAEError(ValueError):
@@ -56,7 +54,7 @@ class VideoError(VideoMAEError):
     """One input that cannot be read or classified; a batch goes on without it.
 
     Args:
-        kind: why, one of `VIDEO_ERROR_KINDS`.
+        kind: why, one of `VideoErrorKind`.
         message: what was wrong, with the value.
         hint: what the user can do.
     """

@@ -185,16 +185,3 @@ def test_wrong_usage_names_the_value(options: list[str], named: str, video: Path
     assert first.startswith("error: ")
     assert named in first
     assert second.startswith("hint: ")
-
-
-def test_a_head_that_differs_from_the_labels_is_3(video: Path, checkpoint: Path, tmp_path: Path, videomae: Run) -> None:
-    """Case 43."""
-    config = json.loads((checkpoint / "config.json").read_text())
-    config["id2label"] = {str(k): f"class {k}" for k in range(7)}
-    config["label2id"] = {v: int(k) for k, v in config["id2label"].items()}
-    for name in ("model.safetensors", "preprocessor_config.json"):
-        (tmp_path / name).symlink_to(checkpoint / name)
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    ended = videomae("classify", video, "-m", tmp_path)
-    assert ended.code == 3
-    assert "classifier" in ended.err

@@ -81,8 +81,8 @@ def test_49_what_the_hub_refuses(video: Path, checkpoint: Path, hub: HubServer, 
         done = classify(video, hub, tmp_path, "-m", name, *options)
         assert (done.returncode, done.stdout) == (3, ""), name
         assert said in done.stderr
-    wrong = classify(video, hub, tmp_path, "-m", "owner/gated", HF_TOKEN=TOKEN)
-    assert wrong.returncode == 3
+    for name in ("owner/gated", "owner/missing"):  # with a token that opens neither
+        assert classify(video, hub, tmp_path, "-m", name, HF_TOKEN=TOKEN).returncode == 3
     opened = classify(video, hub, tmp_path, "-m", "owner/private", HF_TOKEN=TOKEN)
     assert opened.returncode == 0
 

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Ended
 from tests.videos import write_video
 from videomae_cli import __version__
+from videomae_cli.video.container import DEFAULT_MAX_PIXELS
 
 Run = Callable[..., Ended]
 
@@ -39,6 +40,7 @@ def test_help_names_every_option(videomae: Run) -> None:
         *("--offline", "--strict", "--max-pixels", "--allow-images", "--quiet", "-q", "--verbose", "-v", "--debug"),
     ):
         assert option in text
+    assert str(DEFAULT_MAX_PIXELS) in text
 
 
 def test_no_command_and_unknown_command(videomae: Run) -> None:

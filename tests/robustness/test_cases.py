@@ -8,12 +8,16 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 import torch
 
@@ -34,8 +38,10 @@ from tests.videos import (
     write_without_moov,
 )
 from videomae_cli.errors import MachineError, UsageError
+from videomae_cli.inference import device
 from videomae_cli.inference.device import check_dtype
 from videomae_cli.inference.ledger import read_done
+from videomae_cli.video import reader
 
 Run = Callable[..., Ended]
 
@@ -95,6 +101,31 @@ def test_15_images_are_taken_when_asked_for(tmp_path: Path, checkpoint: Path, vi
     (record,) = records(ended)
     assert ended.code == 0
     assert record["sampling"]["frames"] == [[0] * 16]
+
+
+@pytest.mark.parametrize("error", [KeyError("bug"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bug")], ids=repr)
+def test_10_a_demuxer_that_raises_anything(
+    error: Exception, tmp_path: Path, checkpoint: Path, videomae: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file is known that makes FFmpeg do it every time, so the scan of one file raises in its place."""
+    real = reader.scan
+
+    def scan(container: av.container.InputContainer, *rest: Any) -> Any:
+        if container.name.endswith("bad.mp4"):
+            raise error
+        return real(container, *rest)
+
+    monkeypatch.setattr(reader, "scan", scan)
+    bad, good = write_video(tmp_path / "bad.mp4", 4), write_video(tmp_path / "good.mp4", 4)
+    ended = videomae("classify", bad, good, "-m", checkpoint, "-f", "jsonl")
+    assert ended.code == 1
+    assert [(r["status"], r.get("kind")) for r in records(ended)] == [("error", "damaged"), ("ok", None)]
+
+
+def test_15_the_hint_of_an_error_is_told(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
+    write_image(tmp_path / "a.png")
+    ended = videomae("classify", tmp_path / "a.png", "-m", checkpoint)
+    assert ended.err.splitlines()[1].startswith("hint: Pass --allow-images")
 
 
 # ---- damaged, but a video: classified with a warning, exit 0; --strict 1 ----
@@ -248,21 +279,27 @@ def test_25_nothing_to_classify(tmp_path: Path, checkpoint: Path, videomae: Run)
     assert videomae("classify", tmp_path / "empty", "-m", checkpoint).code == 2
     assert videomae("classify", tmp_path, "-m", checkpoint).code == 2
     assert videomae("classify", str(tmp_path / "*.mp4"), "-m", checkpoint).code == 2
-    assert videomae("classify", "-m", checkpoint).code == 2
+    nothing = videomae("classify", "-m", checkpoint)
+    assert (nothing.code, nothing.err.splitlines()[0]) == (2, "error: no input is given")
 
 
-def test_26_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
-    """The reader itself: between opening and the end of reading, the file grows."""
-    from videomae_cli.errors import VideoError
-    from videomae_cli.video.reader import VideoReader
+def test_26_a_file_that_grows_while_it_is_read(
+    tmp_path: Path, checkpoint: Path, videomae: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes to it between its opening and the reading of its frames."""
+    real = reader.VideoReader.read
 
-    path = write_video(tmp_path / "a.mp4")
-    with pytest.raises(VideoError) as caught, VideoReader(path) as video:
-        with path.open("ab") as file:
-            file.write(b"more")
-        video.read([0, 1])
-    assert caught.value.kind == "changed"
-    assert caught.value.exit_code == 1
+    def read(self: reader.VideoReader, indices: list[int]) -> Any:
+        if Path(str(self._path)).name == "moving.mp4":
+            with (tmp_path / "moving.mp4").open("ab") as file:
+                file.write(b"more")
+        return real(self, indices)
+
+    monkeypatch.setattr(reader.VideoReader, "read", read)
+    moving, still = write_video(tmp_path / "moving.mp4", 4), write_video(tmp_path / "still.mp4", 4)
+    ended = videomae("classify", moving, still, "-m", checkpoint, "-f", "jsonl")
+    assert ended.code == 1
+    assert [(r["status"], r.get("kind")) for r in records(ended)] == [("error", "changed"), ("ok", None)]
 
 
 def test_27_the_same_file_twice(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:
@@ -390,14 +427,11 @@ def test_only_a_torn_record_is_cut(content: bytes, is_ours: bool, tmp_path: Path
 
 def test_31_a_closed_pipe_is_a_silent_0(tmp_path: Path, checkpoint: Path, videomae_process: Run) -> None:
     video = write_video(tmp_path / "a.mp4")
-    (tmp_path / "list.txt").write_text(f"{video}\n")
-    reader, writer = os.pipe()
-    os.close(reader)
-    import subprocess
-
+    reading, writing = os.pipe()
+    os.close(reading)
     command = [sys.executable, "-m", "videomae_cli", "classify", str(video), "-m", str(checkpoint), "-f", "jsonl"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=120, check=False)
-    os.close(writer)
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=120, check=False)
+    os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -553,6 +587,34 @@ def test_53_a_dtype_that_the_device_cannot_compute_in() -> None:
         check_dtype("float8_e4m3fn", torch.float8_e4m3fn, torch.device("cpu"))
     assert caught.value.exit_code == 4
     assert caught.value.hint
+
+
+def test_53_a_dtype_that_the_device_lacks_is_4(
+    tmp_path: Path, checkpoint: Path, videomae: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(device.DTYPES, "bfloat16", torch.float8_e4m3fn)
+    ended = videomae("classify", write_video(tmp_path / "a.mp4", 4), "-m", checkpoint, "--dtype", "bfloat16")
+    assert ended.code == 4
+    assert "cpu does not compute in bfloat16" in ended.err
+
+
+def limit_memory() -> None:
+    """3 GiB of address space, in the child."""
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+
+
+@pytest.mark.parametrize(("size", "views"), [((1280, 720), "99x1"), ((64, 48), "20x40")])
+def test_more_views_than_memory_is_4(
+    size: tuple[int, int], views: str, tmp_path: Path, checkpoint: Path, videomae_process: Run
+) -> None:
+    """1,584 large frames, which the reader would hold; 800 views, which the processor would."""
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    (folder / "preprocessor_config.json").write_text('{"size": 224, "crop_size": 224}')
+    video = write_video(tmp_path / "a.mp4", 20, width=size[0], height=size[1])
+    ended = videomae_process("classify", video, "-m", folder, "--views", views, preexec_fn=limit_memory)
+    assert (ended.code, ended.out) == (4, b"")
+    assert "out of memory" in ended.err
+    assert "--views" in ended.err
 
 
 def test_57_logits_that_are_not_finite(tmp_path: Path, checkpoint: Path, videomae: Run) -> None:

@@ -72,7 +72,8 @@ def say(text: str) -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (it stays open to the end)
 
 
-def _say_error(message: str, hint: str) -> None:
+def say_error(message: str, hint: str) -> None:
+    """What was wrong, and what to do about it."""
     say(f"error: {message}")
     if hint:
         say(f"hint: {hint}")
@@ -139,13 +140,13 @@ def _exit_code(error: BaseException) -> int:
     if isinstance(error, MemoryError):
         error = MachineError("out of memory", "Close other programs, or use a smaller model or --batch-size.")
     if isinstance(error, VideoMAEError):
-        _say_error(error.message, error.hint)
+        say_error(error.message, error.hint)
         return error.exit_code
     if isinstance(error, typer.TyperException):
         if message := error.format_message():  # none where the help was printed instead
-            _say_error(message, "Run videomae --help, or the command with --help.")
+            say_error(message, "Run videomae --help, or the command with --help.")
         return error.exit_code
-    _say_error(
+    say_error(
         f"internal error: {type(error).__name__}: {error}",
         "This is a bug. Please report it with the traceback that --debug prints.",
     )

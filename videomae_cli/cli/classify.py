@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from ..inference.ledger import read_done
 from ..inference.records import Failure
 from ..report.text import printable
 from . import options as opt
-from .boundary import Interruption, say
+from .boundary import Interruption, say, say_error
 from .inputs import collect_inputs
 from .output import RecordOutput, check_writable, choose_format
 from .progress import BatchProgress
@@ -78,9 +79,8 @@ def classify(
         max_pixels=opt.parse_count("--max-pixels", max_pixels),
         allow_images=allow_images,
         strict=strict,
-        debug=debug,
     )
-    speaker = Speaker(quiet=quiet, verbose=verbose)
+    speaker = Speaker(quiet=quiet, verbose=verbose, debug=debug)
     items, code = _plan(inputs or [], files_from, output, format_, look, speaker, resume=resume, overwrite=overwrite)
     if not items:
         return code
@@ -201,10 +201,12 @@ class Speaker:
     Args:
         quiet: say nothing but errors.
         verbose: say also what is loaded and which frames are seen.
+        debug: show the traceback of an internal error.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+    def __init__(self, *, quiet: bool, verbose: bool, debug: bool) -> None:
         self.quiet = quiet
+        self.debug = debug
         self.verbose = verbose and not quiet
 
     def note(self, text: str) -> None:
@@ -224,7 +226,9 @@ class Speaker:
     def tell(self, record: Record) -> None:
         """The failure, the warnings, and with -v the frames of one record."""
         if isinstance(record, Failure):
-            say(f"error: {printable(record.message)}")
+            if self.debug and record.cause:
+                say("".join(traceback.format_exception(record.cause)).rstrip())
+            say_error(printable(record.message), printable(record.hint))
             return
         path = printable(record.path)
         for warning in record.warnings:

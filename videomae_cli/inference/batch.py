@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ class Look:
         max_pixels: refuse videos with more pixels in a frame; None is the reader's own limit.
         allow_images: take still images as one-frame videos.
         strict: count truncated and partly corrupt videos as failed.
-        debug: print the traceback of an internal error.
     """
 
     views: tuple[int, int]
@@ -42,7 +40,6 @@ class Look:
     max_pixels: int | None
     allow_images: bool
     strict: bool
-    debug: bool
 
 
 def classify_files(
@@ -88,7 +85,7 @@ def _prepare(classifier: VideoClassifier, item: str | Failure, look: Look) -> Pr
             strict=look.strict,
         )
     except Exception as error:
-        return _blame(item, error, look)
+        return _blame(item, error)
 
 
 def _predict(classifier: VideoClassifier, prepared: PreparedVideo | Failure, look: Look) -> Record:
@@ -97,18 +94,17 @@ def _predict(classifier: VideoClassifier, prepared: PreparedVideo | Failure, loo
     try:
         return classifier.predict(prepared, top_k=look.top_k, batch_size=look.batch_size)
     except Exception as error:
-        return _blame(prepared.path, error, look)
+        return _blame(prepared.path, error)
 
 
-def _blame(path: str, error: Exception, look: Look) -> Failure:
+def _blame(path: str, error: Exception) -> Failure:
     """The record of an error that is this file's; others are raised again."""
     if isinstance(error, VideoError):
         names_it = repr(path) in error.message
-        return Failure(path, error.kind, error.message if names_it else f"{path!r}: {error.message}")
+        return Failure(path, error.kind, error.message if names_it else f"{path!r}: {error.message}", error.hint)
     if isinstance(error, UsageError):  # of the model, about the shape that this file's frames come out in
-        return Failure(path, "unfit", f"{path!r} does not fit the model: {error.message}")
+        return Failure(path, "unfit", f"{path!r} does not fit the model: {error.message}", error.hint)
     if isinstance(error, MachineError | MemoryError):
         raise error
-    if look.debug:
-        traceback.print_exception(error)
-    return Failure(path, "internal", f"{path!r}: internal error: {type(error).__name__}: {error}")
+    message = f"{path!r}: internal error: {type(error).__name__}: {error}"
+    return Failure(path, "internal", message, cause=error)

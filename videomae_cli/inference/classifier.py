@@ -6,6 +6,7 @@ Letters: V views (temporal x spatial), T frames, C channels, H W pixels.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from .labels import name_classes
 from .records import Prediction, SampledFrames, ScoredLabel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ..errors import VideoErrorKind
@@ -155,19 +156,11 @@ class VideoClassifier:
         Raises:
             MachineError: out of memory.
         """
-        try:
-            with torch.inference_mode():
-                moved = pixel_values.to(device=self.device, dtype=self.dtype, non_blocking=True)
-                # Whatever the checkpoint's configuration would return beside them.
-                output = self.model(moved, output_attentions=False, output_hidden_states=False, return_dict=True)
-        except RuntimeError as error:
-            # Accelerators have a class of error for it; the CPU's allocator only words.
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise
-            raise MachineError(
-                f"out of memory on {self.device} with {len(pixel_values)} views at once",
-                "Use a smaller --batch-size, --dtype bfloat16, or --device cpu.",
-            ) from error
+        hint = "Use a smaller --batch-size, --dtype bfloat16, or --device cpu."
+        with _memory_told(f"on {self.device} with {len(pixel_values)} views at once", hint), torch.inference_mode():
+            moved = pixel_values.to(device=self.device, dtype=self.dtype, non_blocking=True)
+            # Whatever the checkpoint's configuration would return beside them.
+            output = self.model(moved, output_attentions=False, output_hidden_states=False, return_dict=True)
         assert isinstance(output, PredictionOutput)
         return output.logits
 
@@ -220,14 +213,15 @@ class VideoClassifier:
         if num_segments < 1 or num_crops < 1:
             raise UsageError(f"views must be at least 1x1, not {num_segments}x{num_crops}")
         sampling = self.sampling(stride)
-        with VideoReader(path, max_pixels=max_pixels or DEFAULT_MAX_PIXELS, allow_images=allow_images) as video:
-            info = video.info
-            segments = sampling.indices(info.num_frames, num_segments=num_segments)
-            clip = video.read([index for segment in segments for index in segment])
-        if strict:
-            _refuse_damage(path, clip.warnings)
-        per_segment = clip.frames.reshape(num_segments, sampling.num_frames, *clip.frames.shape[1:])
-        pixel_values = torch.cat([self.processor.crops(frames, num_crops) for frames in per_segment])
+        with _memory_told(f"for {num_segments}x{num_crops} views of {os.fspath(path)!r}", "Use fewer --views."):
+            with VideoReader(path, max_pixels=max_pixels or DEFAULT_MAX_PIXELS, allow_images=allow_images) as video:
+                info = video.info
+                segments = sampling.indices(info.num_frames, num_segments=num_segments)
+                clip = video.read([index for segment in segments for index in segment])
+            if strict:
+                _refuse_damage(path, clip.warnings)
+            per_segment = clip.frames.reshape(num_segments, sampling.num_frames, *clip.frames.shape[1:])
+            pixel_values = torch.cat([self.processor.crops(frames, num_crops) for frames in per_segment])
         return PreparedVideo(
             path=os.fspath(path),
             pixel_values=pixel_values,
@@ -270,6 +264,17 @@ class VideoClassifier:
             video=prepared.video,
             warnings=prepared.warnings,
         )
+
+
+@contextmanager
+def _memory_told(what: str, hint: str) -> Iterator[None]:
+    """Out of memory -> MachineError. Accelerators and numpy have classes of error for it, torch's CPU only words."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise MachineError(f"out of memory {what}", hint) from error
+        raise
 
 
 def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:

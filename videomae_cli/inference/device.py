@@ -31,7 +31,7 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0]  # torch goes on to list all its backends
         raise MachineError(
             f"device {name!r} is not available: {reason}",
             "Leave --device out to use what is there, or say cpu.",

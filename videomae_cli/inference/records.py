@@ -6,7 +6,7 @@ No torch here: `report/` stands on this file alone.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -105,13 +105,17 @@ class Failure:
 
     Attributes:
         path: the input, as it was named.
-        kind: one of `errors.VIDEO_ERROR_KINDS`.
+        kind: one of `errors.VideoErrorKind`.
         message: what was wrong, for people; it names the file.
+        hint: what to do about it, for people; not part of the record.
+        cause: the error of a bug of ours (kind "internal"), for its traceback; not part of the record.
     """
 
     path: str
     kind: VideoErrorKind
     message: str
+    hint: str = ""
+    cause: Exception | None = field(default=None, compare=False, repr=False)
 
     status = "error"
 

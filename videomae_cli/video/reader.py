@@ -27,6 +27,7 @@ from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from ..errors import UsageError, VideoError
@@ -184,7 +185,8 @@ class VideoReader:
         except Exception as error:  # PyAV raises more than its own errors
             self.close()
             self._check_unchanged()
-            if isinstance(error, VideoError) or type(error) is MemoryError:  # too many frames were asked for
+            # Memory that FFmpeg lacks, a damaged file asked for; memory that numpy lacks, the caller did.
+            if isinstance(error, VideoError) or (isinstance(error, MemoryError) and not isinstance(error, FFmpegError)):
                 raise
             raise VideoError("damaged", f"{printable(self._path)} cannot be read: {error}") from error
         self._check_unchanged()

@@ -94,6 +94,8 @@ def locate(
         UsageError: a revision of a path is asked for, or an HF_... variable holds what huggingface_hub cannot read.
     """
     path, name = Path(name_or_path), os.fspath(name_or_path)
+    if not name:
+        raise ModelError("the name of the model is empty", "Give an alias, a hub id, a folder or a file.")
     try:
         if revision is not None and path.exists():
             raise UsageError(f"revision {revision!r} of {path}: only hub models have revisions", "Leave it out.")
