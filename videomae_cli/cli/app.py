@@ -10,13 +10,14 @@ import typer
 from .. import __version__
 from .boundary import run
 from .classify import classify
+from .help import GroupedCommand
 
 app = typer.Typer(
     name="videomae",
     help="Say what happens in a video, with VideoMAE.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -41,7 +42,7 @@ def root(
 
 
 # An option that is not given may come from the environment: --batch-size from VIDEOMAE_BATCH_SIZE.
-app.command(context_settings={"auto_envvar_prefix": "VIDEOMAE"})(classify)
+app.command(cls=GroupedCommand, context_settings={"auto_envvar_prefix": "VIDEOMAE"})(classify)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ WHAT, MODEL, OUTPUT, MACHINE, TALK = "Input and sampling", "Model", "Output", "M
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUTS...",
+        metavar="INPUTS",
         help="Video files, folders (searched recursively) and quoted glob patterns.",
         show_envvar=False,
     ),
