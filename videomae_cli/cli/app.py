@@ -14,7 +14,7 @@ from .help import GroupedCommand
 
 app = typer.Typer(
     name="videomae",
-    help="Say what happens in a video, with VideoMAE.",
+    help="Classify the action in videos, with VideoMAE.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -38,7 +38,7 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Say what happens in a video, with VideoMAE."""
+    """Classify the action in videos, with VideoMAE."""
 
 
 # An option that is not given may come from the environment: --batch-size from VIDEOMAE_BATCH_SIZE.
