@@ -101,14 +101,10 @@ class PretrainedModel(nn.Module):
             name_or_path, revision=revision, offline=offline or local_files_only, token=token, need=["weights"]
         )
         stored = read_tensors(files.weights)
-        is_inferred = config is None and files.config is None
-        config = copy.deepcopy(config) if config is not None else _read_config(files, stored)
+        notes: list[str] = []
+        config = copy.deepcopy(config) if config is not None else _read_config(files, stored, notes)
         tensors = to_ours(stored)
-        notes = _mend_small(config, tensors)
-        if is_inferred and config.hidden_size not in PUBLISHED_HEADS:
-            notes.append(
-                f"{files.source} does not say how many attention heads it has; {config.num_attention_heads} are assumed"
-            )
+        notes += _mend_small(config, tensors)
         _check_sizes(config, tensors, files.source)
         with torch.device("meta"), _NoInitialization():  # nothing is drawn that is replaced at once
             model = cls(config, attn_implementation=attn_implementation)
@@ -190,15 +186,19 @@ def _one_dtype(dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str |
     return wanted
 
 
-def _read_config(files: CheckpointFiles, stored: Mapping[str, Tensor]) -> VideoMAEConfig:
-    """The configuration beside the weights, or what the shapes of an original checkpoint tell."""
+def _read_config(files: CheckpointFiles, stored: Mapping[str, Tensor], notes: list[str]) -> VideoMAEConfig:
+    """The configuration beside the weights, or what the shapes of an original checkpoint tell; guesses go to `notes`."""
     if files.config is None and detect_layout(stored) != "original":
         raise ModelError(f"{files.source} has no config.json", "Put the model's config.json beside its weights.")
     try:
-        return VideoMAEConfig.from_dict(infer_config(stored) if files.config is None else read_json(files.config))
+        config = VideoMAEConfig.from_dict(infer_config(stored) if files.config is None else read_json(files.config))
     except UsageError as error:
         hint = error.hint or "Correct the file, or fetch it again."
         raise ModelError(f"{files.config or files.source}: {error.message}", hint) from None
+    if files.config is None and config.hidden_size not in PUBLISHED_HEADS:
+        num_heads = config.num_attention_heads
+        notes.append(f"{files.source} does not say how many attention heads it has; {num_heads} are assumed")
+    return config
 
 
 def _mend_small(config: VideoMAEConfig, tensors: Mapping[str, Tensor]) -> list[str]:
