@@ -187,7 +187,7 @@ def _one_dtype(dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str |
 
 
 def _read_config(files: CheckpointFiles, stored: Mapping[str, Tensor], notes: list[str]) -> VideoMAEConfig:
-    """The configuration beside the weights, or what the shapes of an original checkpoint tell; guesses go to `notes`."""
+    """The configuration beside the weights, or what an original checkpoint's shapes tell; guesses go to `notes`."""
     if files.config is None and detect_layout(stored) != "original":
         raise ModelError(f"{files.source} has no config.json", "Put the model's config.json beside its weights.")
     try:
