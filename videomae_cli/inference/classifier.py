@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,13 +20,14 @@ from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.processor import VideoMAEImageProcessor
 from ..video.reader import VideoReader
 from ..video.sampling import Sampling, is_padded
+from .cpu import fast_forward
 from .device import choose_attention, choose_device, choose_dtype
 from .fit import check_fit
 from .labels import name_classes
 from .records import Prediction, SampledFrames, ScoredLabel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ..errors import VideoErrorKind
@@ -63,6 +65,7 @@ class VideoClassifier:
         processor: frames to pixel values, as the checkpoint was trained.
         labels: the name of each output.
         warnings: what the user should know of the checkpoint.
+        fast: on a CPU, compute by `inference/cpu.py` where that can; on weights as they are at the first use.
     """
 
     def __init__(
@@ -71,11 +74,14 @@ class VideoClassifier:
         processor: VideoMAEImageProcessor,
         labels: Sequence[str],
         warnings: Sequence[str] = (),
+        *,
+        fast: bool = True,
     ) -> None:
         self.model = model.eval()
         self.processor = processor
         self.labels = tuple(labels)
         self.warnings = tuple(warnings)
+        self._fast = fast
 
     @classmethod
     def from_pretrained(
@@ -94,7 +100,8 @@ class VideoClassifier:
             name_or_path: an alias ("base-k400"), a hub id, a folder, or a .safetensors or .pth file.
             device: "auto" or a torch device.
             dtype: "auto", "float32", "bfloat16" or "float16".
-            attention: "auto", "eager" or "sdpa".
+            attention: "eager" or "sdpa" for the model as it is written; "auto" for what is fastest: on a CPU
+                `inference/cpu.py`, else sdpa.
             revision: branch, tag or commit of a hub repository.
             offline: use what is cached and make no request.
 
@@ -121,7 +128,7 @@ class VideoClassifier:
             raise MachineError(
                 f"the model does not fit into the memory of {torch_device}", "Use --device cpu."
             ) from error
-        return cls(model, processor, labels, warnings)
+        return cls(model, processor, labels, warnings, fast=attention == "auto")
 
     @property
     def device(self) -> torch.device:
@@ -144,6 +151,18 @@ class VideoClassifier:
             return Sampling("segments", num_frames=config.num_frames)
         return Sampling("dense", num_frames=config.num_frames, stride=DEFAULT_STRIDE if stride is None else stride)
 
+    @cached_property
+    def forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The forward pass in use: pixel values (B, T, C, H, W) on the model's device -> logits (B, num_labels)."""
+        return (fast_forward(self.model) if self._fast else None) or self.plain_forward
+
+    def plain_forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The model as it is written, for `forward` where there is nothing faster."""
+        # Not what the checkpoint's configuration would return beside the logits.
+        output = self.model(pixel_values, output_attentions=False, output_hidden_states=False, return_dict=True)
+        assert isinstance(output, PredictionOutput)
+        return output.logits
+
     def logits(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """One forward pass.
 
@@ -151,7 +170,7 @@ class VideoClassifier:
             pixel_values: (B, T, C, H, W), normalised; any device, any floating dtype.
 
         Returns:
-            (B, num_labels), on the model's device and in its dtype.
+            (B, num_labels) float32, on the model's device.
 
         Raises:
             MachineError: out of memory.
@@ -159,10 +178,7 @@ class VideoClassifier:
         hint = "Use a smaller --batch-size, --dtype bfloat16, or --device cpu."
         with _memory_told(f"on {self.device} with {len(pixel_values)} views at once", hint), torch.inference_mode():
             moved = pixel_values.to(device=self.device, dtype=self.dtype, non_blocking=True)
-            # Whatever the checkpoint's configuration would return beside them.
-            output = self.model(moved, output_attentions=False, output_hidden_states=False, return_dict=True)
-        assert isinstance(output, PredictionOutput)
-        return output.logits
+            return self.forward(moved).float()
 
     def classify(
         self,
@@ -249,7 +265,7 @@ class VideoClassifier:
         if top_k < 1:
             raise UsageError(f"top_k must be at least 1, not {top_k}")
         chunks = torch.split(prepared.pixel_values, batch_size or len(prepared.pixel_values))
-        logits = torch.cat([self.logits(chunk) for chunk in chunks]).float()  # (V, num_labels)
+        logits = torch.cat([self.logits(chunk) for chunk in chunks])  # (V, num_labels)
         scores = to_scores(logits, self.model.config).mean(dim=0).cpu()
         if not scores.isfinite().all():
             raise VideoError("non_finite", f"the model's output for {prepared.path!r} is not finite ({self.dtype})")
