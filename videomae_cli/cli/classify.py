@@ -14,7 +14,7 @@ from ..inference.ledger import read_done
 from ..inference.records import Failure
 from ..report.text import printable
 from . import options as opt
-from .boundary import Interruption, say, say_error
+from .boundary import Interruption, importing_torch, say, say_error
 from .inputs import collect_inputs
 from .output import RecordOutput, check_writable, choose_format
 from .progress import BatchProgress
@@ -94,9 +94,8 @@ def classify(
 
 def _import_classifier() -> type[VideoClassifier]:
     """torch, av and the hub come in here, and not before."""
-    with Interruption() as interruption:  # an exception in the middle of an import breaks more than that
+    with importing_torch():
         from ..inference.classifier import VideoClassifier
-    interruption.raise_if_noted()
     return VideoClassifier
 
 
