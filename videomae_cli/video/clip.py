@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,19 +37,20 @@ class Clip:
 
 
 class ClipBuilder:
-    """Converts each wanted frame straight into its places in one array.
+    """Converts each wanted frame straight into its places in one array, while the next ones are decoded.
 
     Args:
         wanted: frame numbers in the order asked for; any order, repeats allowed, at least one.
-        num_threads: for the colour conversion.
+        in_background: convert in a thread of its own.
     """
 
-    def __init__(self, wanted: Sequence[int], num_threads: int) -> None:
+    def __init__(self, wanted: Sequence[int], in_background: bool) -> None:
         self._num_places = len(wanted)
         self._places: dict[int, list[int]] = {}
         for place, number in enumerate(wanted):
             self._places.setdefault(number, []).append(place)
-        self._num_threads = num_threads
+        self._worker = ThreadPoolExecutor(1) if in_background else None
+        self._conversion: Future[None] | None = None
         self._reformatter = VideoReformatter()
         self._frames: npt.NDArray[np.uint8] | None = None
         self._counts: Counter[str] = Counter()
@@ -57,21 +59,19 @@ class ClipBuilder:
 
     def put(self, number: int, frame: VideoFrame, *, stands_in: bool = False) -> None:
         """Takes the picture of frame `number`, or the one that stands in for it because it cannot be decoded."""
-        picture = self._upright_rgb(frame)
-        if self._frames is None:
-            self._frames = np.empty((self._num_places, *picture.shape), np.uint8)
-        elif picture.shape != self._frames.shape[1:]:
-            picture = self._upright_rgb(frame, size=self._frames.shape[1:3])
-            self._counts["resized"] += 1
-        for place in self._places[number]:
-            self._frames[place] = picture
+        self._settle()  # one at a time: decoded frames must not pile up
         self.missing.remove(number)
         self._counts["replaced"] += stands_in
         self._counts["interlaced"] += frame.interlaced_frame
         self._counts[_HDR_CURVES.get(frame.color_trc, "")] += 1
+        if self._worker is None:
+            self._convert(frame, self._places[number])
+        else:
+            self._conversion = self._worker.submit(self._convert, frame, self._places[number])
 
     def finish(self) -> tuple[npt.NDArray[np.uint8], list[str]]:
         """The frames (T, H, W, 3) and the warnings about them, once nothing is missing."""
+        self._settle()
         assert self._frames is not None and not self.missing
         say = {
             "replaced": "replaced: {} of the wanted frames could not be decoded, a neighbour stands in",
@@ -82,6 +82,21 @@ class ClipBuilder:
         }
         return self._frames, [text.format(self._counts[key]) for key, text in say.items() if self._counts[key]]
 
+    def _settle(self) -> None:
+        """Waits for the conversion that is under way, and raises what it raised."""
+        if self._conversion is not None:
+            self._conversion.result()
+
+    def _convert(self, frame: VideoFrame, places: Sequence[int]) -> None:
+        picture = self._upright_rgb(frame)
+        if self._frames is None:
+            self._frames = np.empty((self._num_places, *picture.shape), np.uint8)
+        elif picture.shape != self._frames.shape[1:]:
+            picture = self._upright_rgb(frame, size=self._frames.shape[1:3])
+            self._counts["resized"] += 1
+        for place in places:
+            self._frames[place] = picture
+
     def _upright_rgb(self, frame: VideoFrame, size: tuple[int, ...] | None = None) -> npt.NDArray[np.uint8]:
         """The picture as displayed (H, W, 3), scaled to `size` (height, width) if that is given.
 
@@ -91,7 +106,7 @@ class ClipBuilder:
         height, width = (None, None) if size is None else size[::-1] if quarters % 2 else size
         has_alpha = any(component.is_alpha for component in frame.format.components)
         pixel_format = "rgba" if has_alpha else "rgb24"
-        converted = self._reformatter.reformat(frame, width, height, pixel_format, threads=self._num_threads)
+        converted = self._reformatter.reformat(frame, width, height, pixel_format, threads=1)
         pixels = np.asarray(converted.to_ndarray(), np.uint8)
         if has_alpha:
             opacity = pixels[..., 3:].astype(np.uint16)

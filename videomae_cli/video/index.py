@@ -15,27 +15,29 @@ In some files packets do not tell the frames; these are `timeless`: decoded from
 
 from __future__ import annotations
 
-import re
+import os
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from .container import demux
+from .bitstream import Bitstream
+from .container import VideoPath, demux
+from .mp4 import read_moov, sample_times
 
 _WAIT_FOR_KEYFRAME = {"h264", "hevc", "mpeg1video", "mpeg2video", "vp8", "vp9", "av1"}
-_PARAMETER_SETS = {"h264": {7, 8}, "hevc": {32, 33, 34}}  # kinds of NAL units, as those that follow
-_SLICES = {"h264": range(1, 6), "hevc": range(32)}
-_RADL = {6, 7}  # H.265: shown before the keyframe, and decodable with nothing but that
 _PROGRESSIVE = 1  # FFmpeg's AV_FIELD_PROGRESSIVE; interlaced above, unknown below
+_NUM_COMPARED = 32  # packets that a table must tell right: several mini-groups of B-frames
+_HEAD_BYTES = 4096  # of a keyframe, in which its kind is found
 _MAX_N_VOP_BYTES = 19  # FFmpeg takes MPEG-4 packets up to here for ones that may hold no picture
 
 
@@ -68,6 +70,7 @@ class PacketIndex:
         longest_gap_ticks: between the times of two successive frames.
         span_seconds: from the first frame's start to the last one's end.
         truncated: a warning when the file ends before its header says; otherwise empty.
+        num_slices: of the first picture, where they can be decoded side by side.
     """
 
     num_frames: int
@@ -77,6 +80,7 @@ class PacketIndex:
     longest_gap_ticks: int = 0
     span_seconds: float | None = None
     truncated: str = ""
+    num_slices: int = 1
 
     @property
     def is_steady(self) -> bool:
@@ -95,6 +99,22 @@ class PacketIndex:
         """
         return self.keyframes[max(bisect_right(self.keyframes, pts, key=lambda keyframe: keyframe.pts) - 1, 0)]
 
+    def runs(self, times: Iterable[int], seek_pays_packets: int) -> list[tuple[Keyframe, int]]:
+        """What to decode to get some frames: keyframes to seek to, each with the place of the last packet to decode.
+
+        Args:
+            times: the frames' presentation times, ascending, some of `times`.
+            seek_pays_packets: decoding goes on to the next keyframe when that is not farther than this.
+        """
+        runs: list[tuple[Keyframe, int]] = []
+        for pts in times:
+            keyframe, place = self.keyframe_before(pts), self.order[pts]
+            if runs and keyframe.order - runs[-1][1] <= seek_pays_packets:
+                runs[-1] = runs[-1][0], max(runs[-1][1], place)
+            else:
+                runs.append((keyframe, place))
+        return runs
+
 
 class _Entry(NamedTuple):
     """What is kept of one packet of the stream."""
@@ -108,16 +128,18 @@ class _Entry(NamedTuple):
     """Of the coding, where a keyframe brings them along (H.264 and H.265 parameter sets)."""
 
 
-def scan(container: InputContainer, stream: VideoStream) -> PacketIndex:
-    """Reads every packet once and decodes none.
+def scan(container: InputContainer, stream: VideoStream, path: VideoPath) -> PacketIndex:
+    """Reads every packet once, or only the first few where the file has a table of all; decodes none.
 
     Args:
-        container: freshly opened; it is at its end afterwards.
+        container: freshly opened; it is somewhere else afterwards.
         stream: the stream of it to index.
+        path: of the same file.
     """
     # Where only the container says how long it lasts, its longest stream decides: look at them all.
     watched = [stream] if stream.duration else list(container.streams)
-    look = _Bitstream(stream)
+    look = Bitstream(stream)
+    may_be_hidden, may_be_empty = look.codec == "vp8", look.codec == "mpeg4"
     entries: list[_Entry] = []
     end_ticks: dict[int, int] = {}  # of each stream
     first: Packet[Stream] | None = None  # keyframe
@@ -130,15 +152,25 @@ def scan(container: InputContainer, stream: VideoStream) -> PacketIndex:
                 end_ticks[number] = max(end_ticks.get(number, 0), pts + duration)
             if number != stream.index:
                 continue
-            parameters = look.parameters(packet) if packet.is_keyframe else b""
-            first = first or (packet if packet.is_keyframe else None)
+            is_keyframe = packet.is_keyframe
+            parameters = look.parameters(memoryview(packet)) if is_keyframe else b""
+            if first is None and is_keyframe:
+                first = packet
             # What is stored or shown before the first keyframe is left over from a cut.
             is_left_over = first is None or (
-                pts is not None and first.pts is not None and pts < first.pts and not look.leads(packet, first)
+                pts is not None
+                and first.pts is not None
+                and pts < first.pts
+                and not look.leads(memoryview(packet), memoryview(first))
             )
-            is_shown = not (packet.is_discard or is_left_over or look.is_hidden(packet))
-            entries.append(_Entry(pts, packet.dts, duration, packet.is_keyframe, is_shown, parameters))
-            holds_no_picture |= look.codec == "mpeg4" and packet.size <= _MAX_N_VOP_BYTES
+            is_hidden = may_be_hidden and look.is_hidden(memoryview(packet))
+            is_shown = not (packet.is_discard or is_left_over or is_hidden)
+            entries.append(_Entry(pts, packet.dts, duration, is_keyframe, is_shown, parameters))
+            holds_no_picture |= may_be_empty and packet.size <= _MAX_N_VOP_BYTES
+            if len(entries) == _NUM_COMPARED and (table := _from_table(stream, path, look, entries)):
+                entries = table
+                end_ticks[number] = max(entry.pts + entry.duration for entry in table if entry.pts is not None)
+                break
     except av.FFmpegError as error:  # the file ends here
         failure = f"truncated: the file breaks off ({error.strerror})"
     end_seconds = max((float(ticks * _tick(container.streams[k])) for k, ticks in end_ticks.items()), default=0.0)
@@ -150,7 +182,51 @@ def scan(container: InputContainer, stream: VideoStream) -> PacketIndex:
         or (look.codec not in _WAIT_FOR_KEYFRAME and bool(entries) and not entries[0].is_keyframe)
     )
     index = PacketIndex(0) if packets_mislead else _index(entries, stream)
-    return replace(index, truncated=_truncation(index, container, stream, end_seconds) or failure)
+    truncated = _truncation(index, container, stream, end_seconds) or failure
+    num_slices = look.num_slices(memoryview(first)) if first else 1
+    return replace(index, truncated=truncated, num_slices=num_slices)
+
+
+def _from_table(stream: VideoStream, path: VideoPath, look: Bitstream, read: Sequence[_Entry]) -> list[_Entry]:
+    """All packets, as the sample table of an mp4 or mov file tells them; none where it cannot be trusted.
+
+    It is where every keyframe says itself that it is one, no edit list hides or moves anything, all data is there, and
+    the packets that were read are what it tells.
+
+    Args:
+        stream: to index.
+        path: the file.
+        look: into the packets of that stream.
+        read: the first packets.
+    """
+    samples = list(stream.index_entries)
+    first = read[0]
+    with open(path, "rb") as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        times = sample_times(read_moov(file), stream.id, len(samples)) if samples else None
+        if times is None or first.pts is None or first.dts is None:
+            return []
+        parameters: dict[int, bytes] = {}
+        for other in stream.container.streams:  # where any of them lacks data, demuxing ends
+            if any(sample.pos + sample.size > num_bytes for sample in other.index_entries):
+                return []
+        for place, sample in enumerate(samples):
+            if sample.is_discard or not sample.size:
+                return []
+            if sample.is_keyframe:
+                file.seek(sample.pos)
+                head = memoryview(file.read(min(sample.size, _HEAD_BYTES)))
+                if not look.is_keyframe(head):
+                    return []
+                parameters[place] = look.parameters(head)
+    decoded = [sample.timestamp for sample in samples]
+    shown = (times.offsets + (np.array(decoded) + first.pts - first.dts - times.offsets[0])).tolist()
+    durations = [later - earlier for earlier, later in pairwise(decoded)] + [times.last_duration]
+    entries = [
+        _Entry(pts, dts, duration, place in parameters, True, parameters.get(place, b""))
+        for place, (pts, dts, duration) in enumerate(zip(shown, decoded, durations, strict=True))
+    ]
+    return entries if entries[: len(read)] == list(read) and min(shown) == first.pts else []
 
 
 def _index(entries: Sequence[_Entry], stream: VideoStream) -> PacketIndex:
@@ -177,66 +253,6 @@ def _index(entries: Sequence[_Entry], stream: VideoStream) -> PacketIndex:
     span_ticks = times[-1] - times[0] + last_ticks
     longest_gap_ticks = max((later - earlier for earlier, later in pairwise(times)), default=0)
     return PacketIndex(len(times), times, keyframes, order, longest_gap_ticks, float(span_ticks * _tick(stream)))
-
-
-class _Bitstream:
-    """What a few bytes of a packet tell about it, by codec.
-
-    Args:
-        stream: that the packets are of.
-    """
-
-    def __init__(self, stream: VideoStream) -> None:
-        decoder = stream.codec_context
-        self.codec = decoder.codec.canonical_name
-        extradata = decoder.extradata or b""
-        self.length_bytes = 0
-        """Before each NAL unit of H.264 or H.265; 0 where start codes separate them (Annex B)."""
-        size_field = {"h264": 4, "hevc": 21}.get(self.codec, 0)  # ISO/IEC 14496-15 sections 5.3.3 and 8.3.3
-        if extradata[:1] == b"\1" and 0 < size_field < len(extradata):
-            self.length_bytes = 1 + (extradata[size_field] & 3)
-
-    def is_hidden(self, packet: Packet[Stream]) -> bool:
-        """True for an alternate reference frame of VP8 (RFC 6386 section 9.1, show_frame)."""
-        return self.codec == "vp8" and not memoryview(packet)[0] & 0x10
-
-    def parameters(self, packet: Packet[Stream]) -> bytes:
-        """The H.264 or H.265 parameter sets in front of the picture."""
-        if self.codec not in _PARAMETER_SETS:
-            return b""
-        data = memoryview(packet)
-        units = pairwise(self._nal_units(data))
-        sets = (data[start:end] for (kind, start), (_, end) in units if kind in _PARAMETER_SETS[self.codec])
-        return b"".join(bytes(unit).rstrip(b"\0") for unit in sets)
-
-    def leads(self, packet: Packet[Stream], first: Packet[Stream]) -> bool:
-        """True when a picture that is shown before the first keyframe, but stored after it, needs nothing earlier."""
-        if self.codec == "hevc":
-            return any(kind in _RADL for kind, _ in self._nal_units(memoryview(packet)))
-        if self.codec == "mpeg2video":  # ISO/IEC 13818-2 section 6.3.8, closed_gop
-            group = re.search(rb"\x00\x00\x01\xb8...(.)", memoryview(first), re.S)
-            return group is not None and bool(group[1][0] & 0x40)
-        return False
-
-    def _nal_units(self, data: memoryview) -> Iterator[tuple[int, int]]:
-        """Kind and place of each NAL unit, up to and with the first that holds a slice of the picture."""
-        place = 0
-        starts = re.finditer(b"\0\0\1", data)
-        while True:
-            if self.length_bytes:
-                header = place + self.length_bytes
-            elif match := next(starts, None):
-                place, header = match.span()
-            else:
-                return
-            if header >= len(data):
-                return
-            kind = data[header] & 31 if self.codec == "h264" else data[header] >> 1 & 63
-            yield kind, place
-            if kind in _SLICES[self.codec]:
-                return
-            if self.length_bytes:
-                place = header + int.from_bytes(data[place:header], "big")
 
 
 def _tick(stream: Stream) -> Fraction:

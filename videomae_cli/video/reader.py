@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, groupby
+from itertools import chain
 from types import TracebackType
 
 import numpy as np
@@ -35,7 +35,7 @@ from .clip import Clip, ClipBuilder
 from .container import DEFAULT_MAX_PIXELS, VideoPath, file_state, is_picture, printable
 from .index import scan
 from .rotation import stored_rotation
-from .source import Packets, Source
+from .source import Source
 
 _SEEK_PAYS_PACKETS = 8  # a seek costs about as much as decoding a few packets
 
@@ -136,13 +136,15 @@ class VideoReader:
         self._state = file_state(path)
         self._source = Source(path, max_pixels, num_threads)
         with self._blamed_on_file():
-            self._index = scan(self._source.container, self._source.stream)
+            self._index = scan(self._source.container, self._source.stream, path)
             self._times: Sequence[int | None] = self._index.times
             if self._index.timeless:
                 has_times = self._source.container.format.name != "avi"  # there FFmpeg guesses
                 self._times = [frame.pts if has_times else None for frame in self._decoded_from_start()]
                 self._index = replace(self._index, num_frames=len(self._times))
                 self._source.restart()  # the decoder knows the last size now, `info` tells the first
+            elif self._index.num_slices == 1:
+                self._source.use_frame_threads()
             self.info = self._describe(allow_images)
 
     def __enter__(self) -> VideoReader:
@@ -165,11 +167,12 @@ class VideoReader:
     def read(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> Clip:
         """Reads frames by number; see `read_frames`."""
         wanted = self._checked(indices)
-        clip = ClipBuilder(wanted, self._num_threads)
+        clip = ClipBuilder(wanted, in_background=self._num_threads != 1)
         self._source.damaged.clear()
         with self._blamed_on_file():
             if not self._index.timeless and not self._read_by_keyframes(clip):
-                clip = ClipBuilder(wanted, self._num_threads)
+                clip = ClipBuilder(wanted, in_background=self._num_threads != 1)
+                self._source.damaged.clear()
             num_corrupt = self._read_from_start(clip) if clip.missing else 0
             frames, warnings = clip.finish()
         found = {"packet{} damaged": len(self._source.damaged), "frame{} decoded with errors": num_corrupt}
@@ -259,36 +262,19 @@ class VideoReader:
         index, source = self._index, self._source
         may_skip = index.is_steady  # where frames are missing, the decoder's guesses at them depend on all packets
         wanted = {index.times[number]: number for number in clip.missing}
-        packets: Packets = iter(())
-        position: int | None = None  # in the file, of the packet taken last; None: nowhere
-        origin = 0  # pts of the keyframe that decoding began with
-        start: int | None = None  # the same while it has not come out, which it must do first
-        for keyframe, group in groupby(list(wanted), key=index.keyframe_before):
-            goal = max(group)
-            if goal not in wanted:
-                continue  # it came along with the group before
-            if position is None or keyframe.order - position > _SEEK_PAYS_PACKETS:
-                packets = source.packets_from(keyframe, index.order)
-                origin = keyframe.pts
-                start = origin if keyframe.is_shown else None
-            reached = False
-            for packet in packets:
-                pts = None if packet is None else packet.pts
-                position = None if pts is None else index.order.get(pts)
-                for frame in source.decode(packet, skippable=may_skip and pts not in wanted):
-                    if frame.is_corrupt and (frame.pts is None or frame.pts >= origin):
+        for keyframe, last in index.runs(wanted, _SEEK_PAYS_PACKETS):
+            start = keyframe.pts if keyframe.is_shown else None  # None once it has come out, which it must do first
+            for packet in source.packets_between(keyframe, last, index.order):
+                is_wanted = packet is None or packet.pts in wanted
+                for frame in source.decode(packet, skippable=may_skip and not is_wanted):
+                    if frame.is_corrupt and (frame.pts is None or frame.pts >= keyframe.pts):
                         return False
                     if frame.pts == start:
                         start = None
                     if frame.pts in wanted and start is None:
                         clip.put(wanted.pop(frame.pts), frame)
-                    reached = reached or (frame.pts is not None and frame.pts >= goal)
                 if source.damaged:
                     return False
-                if reached:
-                    break
-            if start is not None:  # only called a keyframe (intra refresh): what comes after it is not exact
-                position = None
         return True
 
     def _decoded_from_start(self) -> Iterator[VideoFrame]:

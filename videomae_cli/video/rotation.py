@@ -8,10 +8,11 @@ rotation.
 from __future__ import annotations
 
 import math
-import os
 import re
 import struct
 from typing import BinaryIO
+
+from .mp4 import display_matrix, find_track, read_moov
 
 _POSE_ROLL = re.compile(rb"\x76\x70.{1,40}?\x76\x75(?:\x84(?P<f32>.{4})|\x88(?P<f64>.{8}))", re.S)
 
@@ -30,41 +31,17 @@ def stored_rotation(file: BinaryIO, format_name: str, track_id: int) -> int:
         track_id: the stream's id in it.
     """
     if "mp4" in format_name:
-        return _mp4_rotation(_moov(file), track_id)
+        return _mp4_rotation(*display_matrix(find_track(read_moov(file), track_id)))
     if "matroska" in format_name:
         return _matroska_rotation(file.read(1 << 16))
     return 0
 
 
-def _moov(file: BinaryIO) -> bytes:
-    """The `moov` box, found by stepping over its neighbours; empty when there is none."""
-    num_bytes = os.fstat(file.fileno()).st_size
-    while len(header := file.read(16)) >= 8:
-        size, name = struct.unpack_from(">I4s", header)
-        if size == 1 and len(header) == 16:  # the 64-bit size follows
-            (size,) = struct.unpack_from(">Q", header, 8)
-        size = min(size or num_bytes, num_bytes)  # 0: to the end of the file
-        if name == b"moov":
-            return header + file.read(max(size - 16, 0))
-        if size < 8:  # not a box
-            break
-        file.seek(size - len(header), 1)
-    return b""
-
-
-def _mp4_rotation(moov: bytes, track_id: int) -> int:
-    """The turn in the display matrix of one track."""
-    for match in re.finditer(b"tkhd", moov):
-        start = match.end()
-        version_1 = moov[start : start + 1] == b"\x01"  # times and duration of 64 bits
-        try:
-            (track,) = struct.unpack_from(">I", moov, start + (20 if version_1 else 12))
-            a, b, _, c, d = struct.unpack_from(">5i", moov, start + (52 if version_1 else 40))
-        except struct.error:
-            break
-        if track == track_id and (a or c) and (b or d):
-            return quarter_turn(-math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c))))
-    return 0
+def _mp4_rotation(a: int, b: int, c: int, d: int) -> int:
+    """The turn in a display matrix."""
+    if not ((a or c) and (b or d)):
+        return 0
+    return quarter_turn(-math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c))))
 
 
 def _matroska_rotation(head: bytes) -> int:

@@ -54,6 +54,16 @@ class Source:
             self.close()
             raise
 
+    def use_frame_threads(self) -> None:
+        """Has threads decode several frames at once, not the slices of one. Before the first frame; until a restart.
+
+        It is faster where frames consist of one slice each, but damage is told some packets too late.
+        """
+        decoder = self.stream.codec_context
+        decoder.thread_type = ThreadType.AUTO
+        # These threads wait for each other: one more keeps as many busy as were asked for. FFmpeg counts so too.
+        decoder.thread_count = self._num_threads + (self._num_threads > 1)
+
     def close(self) -> None:
         """Gives the file and the decoder back; safe to call twice."""
         self.container.close()
@@ -69,15 +79,27 @@ class Source:
             yield from demux(self.container, [self.stream])
         yield None
 
-    def packets_from(self, keyframe: Keyframe, order: Mapping[int, int]) -> Packets:
+    def packets_between(self, keyframe: Keyframe, last: int, order: Mapping[int, int]) -> Packets:
+        """The packets from a keyframe to a later one, and then None: no more is decoded than was asked for.
+
+        Args:
+            keyframe: where to start.
+            last: the place in the file of the last packet.
+            order: the place of every packet, by its presentation time.
+        """
+        for packet in self._packets_from(keyframe, order):
+            yield packet
+            if packet is None:
+                return
+            if packet.pts is not None and order.get(packet.pts, -1) >= last:
+                yield None
+                return
+
+    def _packets_from(self, keyframe: Keyframe, order: Mapping[int, int]) -> Packets:
         """The packets from a keyframe on.
 
         A seek lands where the container pleases: look where that is, drop what lies before the keyframe, and back off
         when it lies behind (MPEG-TS lands late every time).
-
-        Args:
-            keyframe: where to start.
-            order: the place of every packet in the file, by its presentation time.
         """
         assert self.stream.time_base is not None
         ticks_per_second = 1 / self.stream.time_base
@@ -111,6 +133,5 @@ class Source:
         try:
             return decoder.decode(packet)
         except av.FFmpegError:
-            if packet is not None:
-                self.damaged.add((packet.pos, packet.dts))
+            self.damaged.add((None, None) if packet is None else (packet.pos, packet.dts))
             return []
