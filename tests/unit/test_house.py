@@ -99,10 +99,14 @@ def loaded_by(code: str) -> set[str]:
         "from videomae_cli.report import formats",
         "from videomae_cli.cli.app import app; app(['--help'], standalone_mode=False)",
         "from videomae_cli.cli.app import app; app(['classify', '--help'], standalone_mode=False)",
+        "from videomae_cli.cli.app import app; app(['benchmark', '--help'], standalone_mode=False)",
+        "from videomae_cli.benchmark import baseline, columns, published",
+        "from videomae_cli.report import grid, plot",
     ],
 )
 def test_light_things_import_nothing_heavy(code: str) -> None:
-    assert not loaded_by(code) & {"torch", "av", "huggingface_hub", "numpy", "transformers", "safetensors"}
+    heavy = {"torch", "av", "huggingface_hub", "numpy", "transformers", "safetensors", "matplotlib"}
+    assert not loaded_by(code) & heavy
 
 
 def test_the_runtime_packages_are_these_and_no_others() -> None:

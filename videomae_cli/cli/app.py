@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .benchmark import benchmark
 from .boundary import run
 from .classify import classify
 from .help import GroupedCommand
@@ -42,7 +43,8 @@ def root(
 
 
 # An option that is not given may come from the environment: --batch-size from VIDEOMAE_BATCH_SIZE.
-app.command(cls=GroupedCommand, context_settings={"auto_envvar_prefix": "VIDEOMAE"})(classify)
+for command in (classify, benchmark):
+    app.command(cls=GroupedCommand, context_settings={"auto_envvar_prefix": "VIDEOMAE"})(command)
 
 
 def main() -> None:

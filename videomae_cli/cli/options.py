@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,6 +117,92 @@ Debug = Annotated[
 ]
 
 
+# ---- of benchmark ----------------------------------------------------------------------------------------------------
+
+MEASURE = "What to measure"
+
+BenchmarkVideos = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="VIDEOS",
+        help="For --mode decode and e2e: files, folders and quoted glob patterns. Default: a synthetic clip.",
+        show_envvar=False,
+    ),
+]
+BenchmarkModel = Annotated[
+    str,
+    _option(
+        "--model",
+        "-m",
+        panel=MODEL,
+        metavar="NAME|PATH",
+        help="small, base, large or huge (random weights, no download), or a checkpoint as for classify. Default base.",
+    ),
+]
+Mode = Annotated[
+    str,
+    _option(
+        panel=MEASURE,
+        metavar="NAME",
+        help="forward (default), train (one step), decode (file to pixels) or e2e (file to labels).",
+    ),
+]
+Task = Annotated[
+    str, _option(panel=MEASURE, metavar="NAME", help="What --mode train trains: finetune (default) or pretrain.")
+]
+BatchSizes = Annotated[str | None, _option(panel=MEASURE, metavar="N,...", help="Clips in one pass. Default 1,2,4,8.")]
+Attentions = Annotated[
+    str | None,
+    _option(
+        "--attention",
+        panel=MEASURE,
+        metavar="NAME,...",
+        help="eager, sdpa, auto (what classify runs). Default eager,sdpa; with --mode e2e auto.",
+    ),
+]
+Dtypes = Annotated[
+    str,
+    _option(
+        "--dtype",
+        panel=MEASURE,
+        metavar="NAME,...",
+        help="float32, bfloat16, float16, auto. Default float32. With --mode train others are autocast.",
+    ),
+]
+Warmup = Annotated[
+    str, _option(panel=MEASURE, metavar="N", help="Calls that are not counted. Default auto: until times settle.")
+]
+Iters = Annotated[
+    str, _option(panel=MEASURE, metavar="N", help="Timed calls of each contestant. Default auto: 10 s, at least 5.")
+]
+Compile = Annotated[bool, _option("--compile", panel=MEASURE, help="Run the model through torch.compile.")]
+Tf32 = Annotated[
+    bool, _option("--tf32", panel=MEASURE, help="Let CUDA multiply float32 matrices in TF32. Default off, as in torch.")
+]
+BenchmarkFormat = Annotated[
+    str | None,
+    _option(
+        "--format",
+        "-f",
+        panel=OUTPUT,
+        metavar="NAME",
+        help="table, json (every sample), csv or markdown. Default: the suffix of --output, else table.",
+    ),
+]
+BenchmarkOverwrite = Annotated[bool, _option("--overwrite", panel=OUTPUT, help="Replace output files that exist.")]
+BaselineFile = Annotated[
+    Path | None,
+    _option("--baseline", panel=OUTPUT, metavar="FILE", help="Compare medians with the JSON of an earlier run."),
+]
+FailAbove = Annotated[
+    str | None,
+    _option(panel=OUTPUT, metavar="PERCENT", help="Exit with 1 when a median rose by more than this, such as 5%."),
+]
+Plot = Annotated[
+    Path | None, _option(panel=OUTPUT, metavar="FILE", help="Also draw the medians, as .svg or .png; needs matplotlib.")
+]
+
+
 def parse_views(text: str) -> tuple[int, int]:
     """`"5x3"` -> (5, 3): temporal and spatial views.
 
@@ -139,3 +226,41 @@ def parse_count(option: str, text: str) -> int | None:
     if not re.fullmatch(r"[1-9]\d{0,11}", text, re.ASCII):
         raise UsageError(f"{option} is {text!r}", "Give a positive number, or auto.")
     return int(text)
+
+
+def parse_names(option: str, text: str, choices: Sequence[str]) -> tuple[str, ...]:
+    """`"a,b"` -> ("a", "b"), each once.
+
+    Raises:
+        UsageError: one is none of the choices.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in choices:
+            raise UsageError(f"{option} is {text!r}", f"Choose from {', '.join(choices)}; several with commas between.")
+    return names
+
+
+def parse_counts(option: str, text: str) -> tuple[int, ...]:
+    """`"1,8"` -> (1, 8), each once.
+
+    Raises:
+        UsageError: one is not a positive number.
+    """
+    counts = [part.strip() for part in text.split(",")]
+    for count in counts:
+        if not re.fullmatch(r"[1-9]\d{0,11}", count, re.ASCII):
+            raise UsageError(f"{option} is {text!r}", "Give positive numbers with commas between, such as 1,2,4,8.")
+    return tuple(dict.fromkeys(map(int, counts)))
+
+
+def parse_percent(option: str, text: str) -> float:
+    """`"5%"` or `"5"` -> 0.05.
+
+    Raises:
+        UsageError: it is no number of percent, 0 or more.
+    """
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?%?", text.strip(), re.ASCII)
+    if not match:
+        raise UsageError(f"{option} is {text!r}", "Give a share in percent, such as 5%.")
+    return float(match[1]) / 100

@@ -1,0 +1,257 @@
+"""Forward passes and training steps of a tiny model: what the rows say of them, save for how long they took."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tests.models import SMALL, small_model
+from videomae_cli.benchmark.ceiling import find_ceiling
+from videomae_cli.benchmark.clock import wall_watch
+from videomae_cli.benchmark.contestants import forward_pass, idle_optimizer, training_step
+from videomae_cli.benchmark.kernels import FirstAttention
+from videomae_cli.benchmark.latency import OUT_OF_MEMORY, OWN_KERNEL, LatencyBench
+from videomae_cli.benchmark.memory import find_gauge, is_out_of_memory, num_bytes
+from videomae_cli.benchmark.models import load_model, random_clips, random_model, training_targets, with_attention
+from videomae_cli.benchmark.records import Row, Settings
+from videomae_cli.benchmark.timing import Effort
+from videomae_cli.inference.classifier import VideoClassifier
+from videomae_cli.inference.cpu import fast_forward
+from videomae_cli.model.config import VideoMAEConfig
+from videomae_cli.model.videomae import VideoMAEForVideoClassification
+from videomae_cli.video.processor import VideoMAEImageProcessor
+
+CPU = torch.device("cpu")
+ASKED = Settings("forward", "tiny", "finetune", "cpu", ("float32",), ("eager", "sdpa"), (1, 3), Effort(1, 2))
+
+
+def rows(model: Any = None, **settings: Any) -> list[Row]:
+    model = model or small_model("VideoMAEForVideoClassification", num_labels=5)
+    return [row for found in LatencyBench(model, replace(ASKED, **settings), lambda: False).rows() for row in found]
+
+
+def test_there_is_a_row_for_every_combination() -> None:
+    found = rows(dtypes=("float32", "bfloat16"), attentions=("eager", "sdpa", "auto"))
+    assert [(row.case.batch_size, row.case.dtype, row.case.attention) for row in found] == [
+        (batch_size, dtype, attention)
+        for batch_size in (1, 3)
+        for dtype in ("float32", "bfloat16")
+        for attention in ("eager", "sdpa", "auto")
+    ]
+    for row in found:
+        assert (len(row.warmup_ms), len(row.samples_ms), row.error) == (1, 2, "")
+        assert row.num_items == row.case.batch_size
+        assert row.flops
+        assert row.peak_bytes
+
+
+def test_the_reference_is_eager_or_else_the_first_named() -> None:
+    by_attention = {row.case.attention: row for row in rows(attentions=("sdpa", "eager", "auto"), batch_sizes=(2,))}
+    eager, sdpa = by_attention["eager"], by_attention["sdpa"]
+    assert eager.median_ms
+    assert sdpa.median_ms
+    assert (eager.speedup, sdpa.speedup) == (1.0, eager.median_ms / sdpa.median_ms)
+    assert eager.max_logit_difference is None
+    assert sdpa.max_logit_difference is not None
+    first, second = rows(attentions=("sdpa", "auto"), batch_sizes=(2,))
+    assert (first.speedup, first.max_logit_difference) == (1.0, None)
+    assert second.max_logit_difference is not None
+
+
+def test_backends_that_agree_differ_by_rounding_alone() -> None:
+    _, sdpa, auto = rows(attentions=("eager", "sdpa", "auto"), batch_sizes=(2,))
+    for row in (sdpa, auto):
+        assert row.max_logit_difference is not None
+        assert row.logit_std is not None
+        assert row.max_logit_difference < 1e-5 * row.logit_std
+
+
+def test_a_fast_wrong_kernel_shows_in_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault: a scale that is off by a tenth. The random weights of an architecture are such that it shows."""
+    right = functional.scaled_dot_product_attention
+
+    def wrong(query: Tensor, *others: Tensor, **options: Any) -> Tensor:
+        return right(query * 1.1, *others, **options)
+
+    config = VideoMAEConfig.preset("small")
+    config.image_size, config.num_hidden_layers = 64, 3
+    model = random_model(VideoMAEForVideoClassification, config)
+    (_, healthy) = rows(model, batch_sizes=(1,))
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", wrong)
+    (_, faulty) = rows(model, batch_sizes=(1,))
+    assert healthy.max_logit_difference is not None
+    assert faulty.max_logit_difference is not None
+    assert healthy.logit_std is not None
+    assert healthy.max_logit_difference < 1e-5 * healthy.logit_std
+    assert faulty.max_logit_difference > 1e-2 * healthy.logit_std
+
+
+@pytest.mark.parametrize(
+    ("dtype", "task"), [("float32", "finetune"), ("bfloat16", "finetune"), ("float32", "pretrain")]
+)
+def test_training_steps(dtype: str, task: Any) -> None:
+    kind = {"finetune": "VideoMAEForVideoClassification", "pretrain": "VideoMAEForPreTraining"}[task]
+    options = {"num_labels": 5} if task == "finetune" else {}
+    found = rows(small_model(kind, **options), mode="train", task=task, dtypes=(dtype,))
+    assert [(row.case.mode, row.case.task, len(row.samples_ms)) for row in found] == [("train", task, 2)] * 4
+    for row in found:
+        if row.case.attention == "sdpa":
+            assert row.max_logit_difference is not None
+            assert row.max_logit_difference < (1e-5 if dtype == "float32" else 0.2)
+
+
+def test_a_training_step_does_its_work_and_leaves_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model("VideoMAEForVideoClassification", num_labels=5).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = idle_optimizer(model)
+    clips = random_clips(model.config, 2)
+    logits = training_step(model, optimizer, clips, training_targets(model, 2), torch.float32)()
+    moments = [state["exp_avg_sq"] for state in optimizer.state.values()]
+    assert len(moments) == len(list(model.parameters()))
+    assert all(moment.any() for moment in moments)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(logits, forward_pass(model, clips)())
+
+
+def test_out_of_memory_is_a_row_and_the_run_goes_on() -> None:
+    """A thousand million clips are 50 TB, which no allocator gives."""
+    found = rows(batch_sizes=(10**9, 1))
+    assert [row.error for row in found] == [OUT_OF_MEMORY] * 2 + [""] * 2
+    assert [len(row.samples_ms) for row in found] == [0, 0, 2, 2]
+
+
+def test_a_batch_that_would_not_fit_is_not_tried() -> None:
+    """Linux would grant the memory page by page, and then kill the process."""
+    bench = LatencyBench(small_model("VideoMAEForVideoClassification", num_labels=5), ASKED, lambda: False)
+    *_, (eager, sdpa) = bench.rows()
+    assert bench._may_fit(eager.case)
+    assert bench._may_fit(replace(eager.case, batch_size=2))
+    bench._added_per_clip[eager.case.dtype, eager.case.attention] = 2.0**50
+    assert not bench._may_fit(eager.case)
+    assert bench._may_fit(sdpa.case)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"),
+            True,
+        ),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("can't"), False),
+    ],
+)
+def test_errors_that_say_that_memory_ran_out(error: Exception, is_it: bool) -> None:
+    assert is_out_of_memory(error) is is_it
+
+
+def test_the_classifiers_own_error_counts_too() -> None:
+    model = small_model("VideoMAEForVideoClassification", num_labels=5)
+    classifier = VideoClassifier(model, VideoMAEImageProcessor(), "abcde", fast=False)
+    clip = random_clips(model.config, 1)
+    with pytest.raises(Exception, match="out of memory") as caught:
+        classifier.logits(clip.expand(10**9, *clip.shape[1:]))
+    assert is_out_of_memory(caught.value)
+
+
+def test_an_interruption_between_batch_sizes_keeps_the_rows_before_it() -> None:
+    calls = 0
+
+    def stop() -> bool:
+        return calls > 0
+
+    bench = LatencyBench(small_model("VideoMAEForVideoClassification", num_labels=5), ASKED, stop)
+    found = []
+    for some in bench.rows():
+        found += some
+        calls += 1
+    assert [row.case.batch_size for row in found] == [1, 1]
+
+
+def test_peak_memory_is_that_of_the_row() -> None:
+    gauge = find_gauge(CPU)
+    assert gauge is not None, "Linux tells"
+    held = torch.ones(10_000_000)
+    before = gauge.level_bytes()
+    gauge.reset_peak()
+    del held
+    assert gauge.peak_bytes() - before < 5e6
+    torch.ones(25_000_000)
+    assert gauge.peak_bytes() - before == pytest.approx(60e6, rel=0.2)  # 100 MB, where 40 MB had become free
+    gauge.reset_peak()
+    assert gauge.peak_bytes() < before
+
+
+def test_shared_storage_counts_once() -> None:
+    x = torch.zeros(1000)
+    assert num_bytes([x, x.view(10, 100), torch.zeros(5)]) == 4020
+
+
+@pytest.mark.parametrize("is_inference", [True, False])
+@pytest.mark.parametrize(("dropout", "kernel"), [(0.0, "flash"), (0.5, "math")])
+def test_the_kernel_is_the_one_that_torch_chooses(is_inference: bool, dropout: float, kernel: str) -> None:
+    """On a CPU torch has flash attention, but not with dropout."""
+    with torch.inference_mode(is_inference), FirstAttention() as first:
+        x = torch.randn(1, 2, 8, 16)
+        functional.scaled_dot_product_attention(x, x, x, dropout_p=dropout)
+    assert first.kernel == kernel
+
+
+def test_where_there_is_no_kernel_there_is_no_name() -> None:
+    found = {row.case.attention: row.kernel for row in rows(attentions=("eager", "sdpa", "auto"), batch_sizes=(1,))}
+    has_own = fast_forward(small_model("VideoMAEForVideoClassification", num_labels=5)) is not None
+    assert found == {"eager": None, "sdpa": "flash", "auto": OWN_KERNEL if has_own else "flash"}
+
+
+def test_models_of_two_attentions_share_their_weights() -> None:
+    model = small_model("VideoMAEForVideoClassification", num_labels=5)
+    twin = with_attention(model, "eager")
+    assert [p.data_ptr() for p in twin.parameters()] == [p.data_ptr() for p in model.parameters()]
+    assert {block.attention.implementation for block in twin.videomae.blocks} == {"eager"}
+    assert {block.attention.implementation for block in model.videomae.blocks} == {"sdpa"}
+
+
+def test_an_architecture_is_the_same_each_time_and_leaves_the_seed_alone() -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    one, other = load_model("small"), load_model("small")
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert (one.num_parameters(), one.config.num_labels) == (22_033_936, 400)
+
+
+def test_clips_have_the_shape_of_the_model() -> None:
+    assert random_clips(VideoMAEConfig(**SMALL), 3).shape == (3, 4, 3, 32, 32)
+    assert random_clips(VideoMAEConfig(image_size=(32, 48), num_channels=1), 1).shape == (1, 16, 1, 32, 48)
+
+
+def test_the_ceiling_is_the_best_of_several_products() -> None:
+    """With a clock that says 1 s whatever it runs, the largest product wins."""
+
+    def watch(call: Any) -> float:
+        call()
+        return 1000.0
+
+    found = find_ceiling(CPU, torch.float32, VideoMAEConfig(**SMALL), watch)
+    assert found.tflops == pytest.approx(2 * 2048**3 / 1e12)
+    assert found.how.startswith("2048 x 2048 x 2048, ")
+    slower = replace(found, tflops=found.tflops / 2)
+    assert find_ceiling(CPU, torch.float32, VideoMAEConfig(**SMALL), watch, slower) == found
+    faster = replace(found, tflops=found.tflops * 2)
+    assert find_ceiling(CPU, torch.float32, VideoMAEConfig(**SMALL), watch, faster) == faster
+
+
+def test_a_clock_waits_for_the_call() -> None:
+    ran = []
+    assert wall_watch(CPU)(lambda: ran.append(sum(range(1000)))) > 0
+    assert ran == [499500]

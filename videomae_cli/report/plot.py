@@ -1,0 +1,41 @@
+"""Bars in groups, through matplotlib, which is imported here and nowhere else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+BAR_SPAN = 0.8  # of the distance between two groups
+
+
+def render_bars(
+    groups: Sequence[str], series: Mapping[str, Sequence[float | None]], title: str, unit: str, kind: str
+) -> bytes:
+    """A picture of some values.
+
+    Args:
+        groups: along the horizontal axis.
+        series: for each kind of bar its height in every group; None leaves a gap.
+        title: above.
+        unit: of the heights.
+        kind: "svg" or "png".
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure  # without pyplot, which keeps figures and a backend for the whole process
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    width = BAR_SPAN / max(len(series), 1)
+    for number, (name, heights) in enumerate(series.items()):
+        places = [place + (number + 0.5) * width - BAR_SPAN / 2 for place in range(len(groups))]
+        bars = axes.bar(places, [height or 0.0 for height in heights], width, label=name)
+        axes.bar_label(bars, [f"{height:.3g}" if height else "" for height in heights], fontsize="x-small")
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_ylabel(unit)
+    axes.set_title(title, fontsize="medium")
+    axes.legend(fontsize="small")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=150)
+    return buffer.getvalue()
