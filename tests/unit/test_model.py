@@ -166,14 +166,14 @@ def test_a_silent_head_adds_nothing() -> None:
 
 
 def test_attention_dropout_is_drawn_and_scaled() -> None:
-    query = torch.zeros(1, 1, 200, 4)
-    value = torch.ones(1, 1, 200, 4)
+    qkv = torch.zeros(1, 200, 3, 1, 4)
+    qkv[:, :, 2] = 1
     torch.manual_seed(0)
     for implementation in ("eager", "sdpa"):
-        context, _ = attention(query, query, value, implementation, dropout=0.5)
+        context, _ = attention(qkv, implementation, dropout=0.5)
         assert context.std() > 0.01
         assert context.mean() == pytest.approx(1.0, abs=0.02)
-    _, probabilities = attention(query, query, value, dropout=0.5, need_probabilities=True)
+    _, probabilities = attention(qkv, dropout=0.5, need_probabilities=True)
     assert probabilities is not None
     assert probabilities.unique().tolist() == pytest.approx([0, 2 / 200])
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import UsageError
+from .kernels import self_attention
 
 AttentionImplementation = Literal["eager", "sdpa"]
 
@@ -29,9 +30,7 @@ def check_implementation(name: str) -> None:
 
 
 def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    qkv: Tensor,
     implementation: str = "sdpa",
     *,
     dropout: float = 0.0,
@@ -44,23 +43,21 @@ def attention(
     eagerly whatever the implementation.
 
     Args:
-        query: (B, h, N, d).
-        key: (B, h, N, d).
-        value: (B, h, N, d).
-        implementation: "sdpa" lets torch choose the fastest kernel for the inputs; "eager" spells the formula out.
+        qkv: (B, N, 3, h, d): queries, keys, values.
+        implementation: "sdpa" takes the fastest kernel for the inputs; "eager" spells the formula out.
         dropout: probability of dropping a probability, for this call.
         head_mask: (h,), what each head's probabilities are multiplied by: 0 silences it, 1 leaves it.
         need_probabilities: return them too.
 
     Returns:
-        (B, h, N, d), and the probabilities (B, h, N, N) after dropout and head mask, or None if not asked for.
+        (B, N, h, d), and the probabilities (B, h, N, N) after dropout and head mask, or None if not asked for.
     """
-    scale = query.shape[-1] ** -0.5
     if implementation == "sdpa" and head_mask is None and not need_probabilities:
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale), None
-    probabilities = (query @ key.transpose(-2, -1) * scale).softmax(dim=-1)  # (B, h, N, N)
+        return self_attention(qkv, dropout), None
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, N, 3, h, d) -> (B, h, N, d) each
+    probabilities = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)  # (B, h, N, N)
     if dropout:
         probabilities = F.dropout(probabilities, dropout)
     if head_mask is not None:
         probabilities = probabilities * head_mask.to(probabilities).view(-1, 1, 1)
-    return probabilities @ value, probabilities if need_probabilities else None
+    return (probabilities @ value).transpose(1, 2), probabilities if need_probabilities else None

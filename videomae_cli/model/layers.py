@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import UsageError
 from .attention import attention, check_implementation
 from .config import VideoMAEConfig
+from .kernels import Linear, linear
 from .masking import select
 from .positions import Positions
 from .targets import patchify
@@ -53,7 +54,7 @@ class Embeddings(nn.Module):
         super().__init__()
         self.num_channels = config.num_channels
         self.patch_shape = config.patch_shape
-        self.projection = nn.Linear(config.num_pixels_per_patch, config.hidden_size)
+        self.projection = Linear(config.num_pixels_per_patch, config.hidden_size)
         self.positions = Positions(config.num_tokens, config.hidden_size)
 
     def num_tokens(self, pixel_values: Tensor) -> int:
@@ -111,10 +112,10 @@ class Attention(nn.Module):
         self.num_heads = sizes.num_heads
         self.dropout = config.attention_probs_dropout_prob
         self.implementation = implementation
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qkv = Linear(width, 3 * width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
-        self.output = nn.Linear(width, width)
+        self.output = Linear(width, width)
 
     def forward(
         self, x: Tensor, head_mask: Tensor | None = None, need_probabilities: bool = False
@@ -133,18 +134,15 @@ class Attention(nn.Module):
         bias = None
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(x, self.qkv.weight, bias).view(B, N, 3, self.num_heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, N, 3, h, d) -> (B, h, N, d) each
+        qkv = linear(x, self.qkv.weight, bias).view(B, N, 3, self.num_heads, -1)  # (B, N, 3D) -> (B, N, 3, h, d)
         context, probabilities = attention(
-            query,
-            key,
-            value,
+            qkv,
             self.implementation,
             dropout=self.dropout if self.training else 0.0,
             head_mask=head_mask,
             need_probabilities=need_probabilities,
         )
-        return self.output(context.transpose(1, 2).flatten(2)), probabilities  # (B, h, N, d) -> (B, N, D)
+        return self.output(context.flatten(2)), probabilities  # (B, N, h, d) -> (B, N, D)
 
 
 class MLP(nn.Module):
@@ -158,9 +156,9 @@ class MLP(nn.Module):
     def __init__(self, sizes: Sizes, config: VideoMAEConfig) -> None:
         super().__init__()
         act = config.hidden_act
-        self.up = nn.Linear(sizes.width, sizes.hidden_width)
+        self.up = Linear(sizes.width, sizes.hidden_width)
         self.activation: Callable[[Tensor], Any] = _ACTIVATIONS[act] if isinstance(act, str) else act
-        self.down = nn.Linear(sizes.hidden_width, sizes.width)
+        self.down = Linear(sizes.hidden_width, sizes.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D).
@@ -301,7 +299,7 @@ class Decoder(nn.Module):
         )
         self.blocks = Blocks(sizes, config, attn_implementation)
         self.norm = nn.LayerNorm(sizes.width, eps=config.head_layer_norm_eps)
-        self.head = nn.Linear(sizes.width, config.num_pixels_per_patch)
+        self.head = Linear(sizes.width, config.num_pixels_per_patch)
 
     def forward(self, x: Tensor, num_predicted: int) -> Tensor:
         """Decode.

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..errors import UsageError
 from .attention import check_implementation
 from .config import VideoMAEConfig
+from .kernels import Linear
 from .layers import Attention, Blocks, Decoder, Embeddings, Sizes
 from .masking import select, split_tokens
 from .outputs import EncoderOutput, ModelOutput, PredictionOutput
@@ -175,7 +176,7 @@ class VideoMAEForPreTraining(_VideoMAE):
         super().__init__(config)
         width = config.decoder_hidden_size
         self.videomae = VideoMAEModel(config, attn_implementation)
-        self.encoder_to_decoder = nn.Linear(config.hidden_size, width, bias=False)
+        self.encoder_to_decoder = Linear(config.hidden_size, width, bias=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.decoder_positions = Positions(config.num_tokens, width)
         self.decoder = Decoder(config, attn_implementation)
