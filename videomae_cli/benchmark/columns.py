@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from .records import FIGURES, Case, Report, Row
 
-RESTLESS = 0.10  # quartiles further apart than this share of the median are worth a word
+RESTLESS, RESTLESS_MS = 0.10, 1.0  # quartiles further apart than this share of a median this long are worth a word
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def legend(report: Report) -> list[str]:
     reference = "eager" if "eager" in attentions else next(iter(attentions), "")
     logit_std = max((row.logit_std for row in report.rows if row.logit_std is not None), default=0.0)
     lines = {
-        SPEEDUP: f"speed-up: over {reference} in the same dtype",
+        KERNEL: "kernel: which fused attention ran; own is model/kernels.py or inference/cpu.py",
+        SPEEDUP: f"speed-up: over {reference} in the same dtype" + COMPILED * report.settings.compile,
         LOGITS: f"logit diff.: the largest to {reference}, on the same input; the logits' deviation is {logit_std:.2g}",
         PEAK: "peak: weights, input, and the most that a call adds",
         CEILING: "; ".join(
@@ -106,7 +107,8 @@ def change(row: Row) -> str:
 
 def restless(report: Report) -> list[str]:
     """A warning where times spread so much that small differences mean nothing."""
-    spreads = [(row.spread, str(row.case)) for row in report.rows if row.spread is not None and row.spread > RESTLESS]
+    timed = [row for row in report.rows if row.median_ms and row.median_ms >= RESTLESS_MS]  # not the clock's own
+    spreads = [(row.spread, str(row.case)) for row in timed if row.spread and row.spread > RESTLESS]
     if not spreads:
         return []
     spread, case = max(spreads)
@@ -138,14 +140,15 @@ def _number(value: float | None, form: str) -> str:
 
 
 SPEEDUP, PEAK, CEILING, LOGITS = "speed-up", "peak MB", "of ceiling", "logit diff."
-PUBLISHED, CHANGE = "published ms", "change"
+KERNEL, PUBLISHED, CHANGE = "kernel", "published ms", "change"
+COMPILED = "; torch.compile replaces eager attention by a fused kernel where it knows the pattern"
 COLUMNS = (
     Column("video", lambda row: row.case.video or "", is_number=False),
     Column("stage", lambda row: row.case.stage or "", is_number=False),
     Column("batch", lambda row: _number(row.case.batch_size, "d")),
     Column("dtype", lambda row: row.case.dtype or "", is_number=False),
     Column("attention", lambda row: row.case.attention or "", is_number=False),
-    Column("kernel", lambda row: row.kernel or "", is_number=False),
+    Column(KERNEL, lambda row: row.kernel or "", is_number=False),
     Column("mean ms", lambda row: _figure(row.mean_ms)),
     Column("median ms", lambda row: _figure(row.median_ms)),
     Column("p95 ms", lambda row: _figure(row.p95_ms)),

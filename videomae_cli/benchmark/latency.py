@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MachineError
-from ..inference.device import DTYPES
+from ..inference.device import DTYPES, choose_attention
 from ..model.videomae import VideoMAEForVideoClassification
 from .clock import device_watch, synchronize
 from .contestants import Pass, classify_pass, forward_pass, idle_optimizer, training_step
@@ -127,12 +127,12 @@ class LatencyBench:
     def _look(self, case: Case, clips: Tensor) -> _Look:
         """Build a contestant and call it twice: for what it computes and how, and for its memory."""
         level_bytes = self._gauge.level_bytes() if self._gauge else 0
-        call = self._build(case, clips)
+        call, is_own = self._build(case, clips)
         first = FirstAttention()
         is_compiled = self._settings.compile
         with _compiler_blamed() if is_compiled else first:
             logits = call().float().cpu()
-        is_own = first.kernel is None and case.attention != "eager" and not is_compiled
+        is_own = is_own or (first.kernel is None and case.attention == "sdpa" and not is_compiled)
         kernel = OWN_KERNEL if is_own else first.kernel
         if not self._gauge:
             return _Look(call, logits, kernel, None)
@@ -145,19 +145,19 @@ class LatencyBench:
         self._added_per_clip[case.dtype, case.attention] = added_bytes / len(clips)
         return _Look(call, logits, kernel, added_bytes)
 
-    def _build(self, case: Case, clips: Tensor) -> Pass:
-        """The contestant of a case."""
+    def _build(self, case: Case, clips: Tensor) -> tuple[Pass, bool]:
+        """The contestant of a case, and whether it is that of `inference/cpu.py`."""
         assert case.dtype
         assert case.attention
-        model = self._models[case.dtype]
+        twin = with_attention(self._models[case.dtype], choose_attention(case.attention))
         if case.attention == "auto":
-            assert isinstance(model, VideoMAEForVideoClassification), "training has no auto"
-            return classify_pass(model, clips)
-        twin = with_attention(model, case.attention)
+            assert isinstance(twin, VideoMAEForVideoClassification), "training has no auto"
+            return classify_pass(twin, clips)
         runner = torch.compile(twin, dynamic=False) if self._settings.compile else twin
         if self._optimizer is None:
-            return forward_pass(runner, clips)
-        return training_step(runner, self._optimizer, clips, training_targets(twin, len(clips)), DTYPES[case.dtype])
+            return forward_pass(runner, clips), False
+        targets = training_targets(twin, len(clips))
+        return training_step(runner, self._optimizer, clips, targets, DTYPES[case.dtype]), False
 
     def _state(self, dtype: str) -> list[Tensor]:
         """What lies in memory whatever is called: weights, and the optimizer's moments."""

@@ -29,9 +29,10 @@ def render_bars(
     axes = figure.subplots()
     width = BAR_SPAN / max(len(series), 1)
     for number, (name, heights) in enumerate(series.items()):
-        places = [place + (number + 0.5) * width - BAR_SPAN / 2 for place in range(len(groups))]
-        bars = axes.bar(places, [height or 0.0 for height in heights], width, label=name)
-        axes.bar_label(bars, [f"{height:.3g}" if height else "" for height in heights], fontsize="x-small")
+        found = [(group, height) for group, height in enumerate(heights) if height is not None]
+        shift = (number + 0.5) * width - BAR_SPAN / 2
+        bars = axes.bar([group + shift for group, _ in found], [height for _, height in found], width, label=name)
+        axes.bar_label(bars, fmt="%.4g", fontsize="x-small")
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel(unit)
     axes.set_title(title, fontsize="medium")
