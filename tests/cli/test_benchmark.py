@@ -31,6 +31,16 @@ def decode(video: Path, videomae: Run) -> Run:
     return lambda *options: videomae("benchmark", "--mode", "decode", video, *QUICK, *options)
 
 
+def test_help_names_every_option(videomae: Run) -> None:
+    text = videomae("benchmark", "--help").text
+    for option in (
+        *("-m", "--model", "--mode", "--task", "--batch-sizes", "--attention", "--dtype", "--warmup", "--iters"),
+        *("--compile", "--tf32", "--device", "-f", "--format", "-o", "--output", "--overwrite", "--baseline"),
+        *("--fail-above", "--plot", "--revision", "--offline", "-q", "-v", "--debug", "VIDEOS"),
+    ):
+        assert option in text
+
+
 def test_a_table_of_forward_passes(checkpoint: Path, videomae: Run) -> None:
     asked = ("--batch-sizes", "1,3", "--attention", "eager,sdpa,auto", "--dtype", "float32,bfloat16")
     ended = videomae("benchmark", "-m", checkpoint, *asked, *QUICK)

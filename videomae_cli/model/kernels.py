@@ -2,11 +2,12 @@
 
 Each function looks at the tensors that it gets, and is torch's own function wherever the other way does not apply.
 
-Letters: B batch, N tokens, I and O widths in and out, h heads, d width of a head.
+Letters: B batch, N tokens, I and O widths in and out, h heads, d width of a head, G heads at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _MIN_MULTIPLICATIONS = 2**24  # of a matrix product; smaller ones cost less than the calls around them
-_MIN_TOKENS = 512  # fewer are no faster than in torch's kernel
+_MIN_TOKENS = 128  # fewer are computed in no time
+_FEW_TOKENS = 512
 _MAX_TOKENS = 4096  # N x N numbers of one head: 64 MB in float32
 _MAX_THREADS = 16  # one head keeps no more of them busy
 
@@ -92,19 +94,17 @@ def _is_plain(*tensors: Tensor) -> bool:
     )
 
 
-def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The product a b (+ bias) by oneDNN. `b` or its transpose is contiguous; of `a`, what is not costs a copy."""
-    if a.dtype == torch.float32:
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], "")
-        return product
-    return a @ b
+def _onednn(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The float32 product a b (+ bias). `b` or its transpose is contiguous; where `a` is not, it is copied."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.t(), bias, "none", [], "")
+    return product
 
 
 class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
-        return _product(x, weight.contiguous().t(), bias)
+        return _onednn(x, weight.contiguous().t(), bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -113,22 +113,15 @@ class _Linear(Function):
             wanted = [tensor for tensor, needed in zip(inputs, ctx.needs_input_grad, strict=True) if needed]
             found = iter(torch.autograd.grad(F.linear(*inputs), wanted, gradient, create_graph=True))
             return tuple(next(found) if needed else None for needed in ctx.needs_input_grad)
-        (x, weight, _), gradient = inputs, gradient.contiguous()
-        rows, of_x, of_weight, of_bias = gradient.view(-1, len(weight)), None, None, None
+        x, weight, _ = inputs
+        rows, of_x, of_weight, of_bias = gradient.reshape(-1, len(weight)), None, None, None
         if ctx.needs_input_grad[0]:
-            of_x = _product(gradient, weight.contiguous())
+            of_x = _onednn(gradient, weight.contiguous())
         if ctx.needs_input_grad[1]:
-            of_weight = _of_weight(rows, x.reshape(len(rows), -1))
+            of_weight = rows.t() @ x.reshape(len(rows), -1)  # oneDNN would have to turn one of them first: no gain
         if ctx.needs_input_grad[2]:
             of_bias = rows.sum(dim=0)
         return of_x, of_weight, of_bias
-
-
-def _of_weight(gradient: Tensor, x: Tensor) -> Tensor:
-    """g^T x, (O, I). One of the two has to be turned for oneDNN, and that is the narrower."""
-    if gradient.shape[1] <= x.shape[1]:
-        return _product(gradient.t(), x)
-    return _product(x.t(), gradient).t()
 
 
 class _SelfAttention(Function):
@@ -137,9 +130,9 @@ class _SelfAttention(Function):
         ctx.save_for_backward(qkv)
         B, N, _, h, d = qkv.shape
         context = qkv.new_empty(B, N, h, d)
-        for clip, head in product(range(B), range(h)):
-            query, key, value = _one_head(qkv[clip, :, :, head])
-            context[clip, :, head] = _product(_probabilities(query, key), value)
+        for clip, heads in _groups(qkv):
+            query, key, value = _queries_keys_values(qkv[clip, :, :, heads])
+            context[clip, :, heads] = _product(_probabilities(query, key), value).transpose(0, 1)
         return context
 
     @staticmethod
@@ -147,33 +140,48 @@ class _SelfAttention(Function):
     def backward(ctx: Any, of_context: Tensor) -> Tensor:
         (qkv,) = ctx.saved_tensors
         of_qkv: Tensor = torch.empty_like(qkv)
-        for clip, head in product(range(qkv.shape[0]), range(qkv.shape[3])):
-            query, key, value = _one_head(qkv[clip, :, :, head])
-            of_query, of_key, of_value = of_qkv[clip, :, :, head].unbind(1)  # (N, d) each
-            of_head = of_context[clip, :, head].contiguous()  # (N, d)
+        for clip, heads in _groups(qkv):
+            query, key, value = _queries_keys_values(qkv[clip, :, :, heads])
+            of_query, of_key, of_value = of_qkv[clip, :, :, heads].permute(1, 2, 0, 3)  # (G, N, d) each
+            of_group = of_context[clip, :, heads].transpose(0, 1).contiguous()  # (G, N, d)
             probabilities = _probabilities(query, key)
             # (a^T p)^T, not p^T a: the N x N matrix is read in the order in which it lies.
-            of_value.copy_(_product(of_head.t(), probabilities).t())
-            of_scores = _product(of_head, value.t())  # (N, N): of the probabilities, and then of the scores
+            of_value.copy_(_product(of_group.mT, probabilities).mT)
+            of_scores = _product(of_group, value.mT)  # (G, N, N): of the probabilities, and then of the scores
             torch.ops.aten._softmax_backward_data.out(
                 of_scores, probabilities, -1, of_scores.dtype, grad_input=of_scores
             )
-            torch.mul(_product(of_scores, key), _scale(key), out=of_query)
-            of_key.copy_(_product(query.t(), of_scores).t())
+            torch.mul(_product(of_scores, key), _scale(qkv), out=of_query)
+            of_key.copy_(_product(query.mT, of_scores).mT)
         return of_qkv
 
 
-def _one_head(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, 3, d) -> q / sqrt(d), k and v, (N, d) each in one piece."""
-    query, key, value = qkv.unbind(1)
-    return query * _scale(query), key.contiguous(), value.contiguous()
+def _groups(qkv: Tensor) -> Iterator[tuple[int, slice]]:
+    """The heads that are computed together: all of a clip where their probabilities fit the cache, or each alone."""
+    B, N, _, h, _ = qkv.shape
+    num_heads = h if N <= _FEW_TOKENS else 1
+    for clip, head in product(range(B), range(0, h, num_heads)):
+        yield clip, slice(head, head + num_heads)
 
 
-def _scale(query: Tensor) -> float:
-    return float(query.shape[-1] ** -0.5)
+def _queries_keys_values(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, 3, G, d) -> q / sqrt(d), k and v, (G, N, d) each, every head in one piece."""
+    query, key, value = qkv.permute(1, 2, 0, 3).contiguous()
+    return query.mul_(_scale(qkv)), key, value
+
+
+def _scale(qkv: Tensor) -> float:
+    return float(qkv.shape[-1] ** -0.5)
 
 
 def _probabilities(query: Tensor, key: Tensor) -> Tensor:
-    """softmax(q k^T), (N, N), written over the scores."""
-    scores = _product(query, key.t())
+    """softmax(q k^T), (G, N, N), written over the scores."""
+    scores = _product(query, key.mT)
     return torch.softmax(scores, dim=-1, out=scores)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """The products of each head, (G, N, M) and (G, M, K) to (G, N, K)."""
+    if len(a) == 1 and a.dtype == torch.float32:
+        return _onednn(a[0], b[0])[None]
+    return a @ b
