@@ -22,6 +22,7 @@ from videomae_cli.benchmark.records import Row, Settings
 from videomae_cli.benchmark.timing import Effort
 from videomae_cli.inference.classifier import VideoClassifier
 from videomae_cli.inference.cpu import fast_forward
+from videomae_cli.model import attention
 from videomae_cli.model.config import VideoMAEConfig
 from videomae_cli.model.videomae import VideoMAEForVideoClassification
 from videomae_cli.video.processor import VideoMAEImageProcessor
@@ -73,16 +74,16 @@ def test_backends_that_agree_differ_by_rounding_alone() -> None:
 
 def test_a_fast_wrong_kernel_shows_in_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fault: a scale that is off by a tenth. The random weights of an architecture are such that it shows."""
-    right = functional.scaled_dot_product_attention
+    right = attention.self_attention
 
-    def wrong(query: Tensor, *others: Tensor, **options: Any) -> Tensor:
-        return right(query * 1.1, *others, **options)
+    def wrong(qkv: Tensor, dropout: float = 0.0) -> Tensor:
+        return right(torch.cat([qkv[:, :, :1] * 1.1, qkv[:, :, 1:]], dim=2), dropout)
 
     config = VideoMAEConfig.preset("small")
     config.image_size, config.num_hidden_layers = 64, 3
     model = random_model(VideoMAEForVideoClassification, config)
     (_, healthy) = rows(model, batch_sizes=(1,))
-    monkeypatch.setattr(functional, "scaled_dot_product_attention", wrong)
+    monkeypatch.setattr(attention, "self_attention", wrong)
     (_, faulty) = rows(model, batch_sizes=(1,))
     assert healthy.max_logit_difference is not None
     assert faulty.max_logit_difference is not None
