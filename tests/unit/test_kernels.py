@@ -46,9 +46,20 @@ def test_linear_and_its_gradients(widths: tuple[int, int], has_bias: bool) -> No
 
 
 @on_avx512
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=str)
-def test_attention_and_its_gradient(dtype: torch.dtype, tolerance: float) -> None:
-    qkv = numbers(2, 600, 3, 2, 16, dtype=dtype)
+@pytest.mark.parametrize(
+    ("dtype", "sharpness", "tolerance"),
+    [
+        (torch.float32, 0, 1e-5),
+        (torch.float32, 1, 1e-5),
+        (torch.float32, 100, 1e-4),  # scores of several hundred: all weight on one key
+        (torch.bfloat16, 0, 2e-2),
+        (torch.bfloat16, 1, 2e-2),
+    ],
+    ids=str,
+)
+def test_attention_and_its_gradient(dtype: torch.dtype, sharpness: int, tolerance: float) -> None:
+    qkv = (numbers(2, 600, 3, 2, 16) * torch.tensor([sharpness, 1, 1]).view(3, 1, 1)).to(dtype).detach()
+    qkv.requires_grad_()
     context = kernels.self_attention(qkv)
     assert "_SelfAttention" in backward_name(context)
     exact = attention_in_float64(qkv)

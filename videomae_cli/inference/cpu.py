@@ -4,9 +4,7 @@ What makes it faster than the model itself, on two AVX-512 cores:
 
 - Linear layers run in oneDNN on weights in its own layout. torch sends float32 ones to MKL, which on AMD computes at
   45 % (Zen 5) to 85 % (Zen 4) of oneDNN's rate. GELU and the residual sums are fused into the product.
-- Attention goes one head at a time through the same products, in blocks of scores that stay in the caches. The
-  fused kernel of torch needs 1.0 (float32, Zen 4) to 1.7 times as long.
-- The exponential of the softmax is fused into the product too (see `attend`), and its sum divides the result.
+- Attention is that of `model/kernels.py`, which is made of the same products.
 - The last MLP's second layer is linear, and only the mean of the tokens is wanted of it: it gets the mean, which saves
   2 % of all products. What follows is one vector a clip, computed in float32 whatever the model's type.
 
@@ -21,16 +19,14 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ..model.kernels import self_attention
 from ..model.layers import Block
 from ..model.targets import patchify
 from ..model.videomae import VideoMAEForVideoClassification
 
 _FUSED_ACTIVATIONS = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "none")}
 _TOKENS_AT_ONCE = 3136  # two clips of the usual size; more gain nothing and leave the caches
-_ROWS_PER_THREAD = 392  # of scores at once: 392 x 1568 of them are written and read three times, best in the caches
-_MAX_SCORE = 45.0  # then terms below e^-25 of a row's largest are lost, 45 + 17 + 25 being the 87 that float32 reaches
 
 
 def fast_forward(model: VideoMAEForVideoClassification) -> Callable[[Tensor], Tensor] | None:
@@ -62,14 +58,6 @@ def _has_products(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (dtype == torch.bfloat16 and operators._is_mkldnn_bf16_supported())
 
 
-def _product(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: tuple[str, str] = ("none", "")
-) -> Tensor:
-    """activation(x weight^T + bias): (..., K), (M, K), (M,) -> (..., M)."""
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation[0], [], activation[1])
-    return y
-
-
 class _Linear:
     """A linear layer whose weight is laid out for oneDNN."""
 
@@ -79,7 +67,9 @@ class _Linear:
         self.activation = activation
 
     def __call__(self, x: Tensor) -> Tensor:
-        return _product(x, self.weight, self.bias, self.activation)
+        activation, form = self.activation
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, activation, [], form)
+        return y
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
         """The layer's output and a residual of its shape, added while it is being written."""
@@ -103,8 +93,8 @@ class _FastBlock:
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, D) -> the residual stream (B, N, D) and the hidden layer of the MLP (B, N, hidden width)."""
-        context = torch.stack([attend(qkv, self.num_heads) for qkv in self.qkv(self.norm1(x))])  # (B, N, D)
-        x = self.output.plus(context, x)
+        qkv = self.qkv(self.norm1(x)).view(*x.shape[:2], 3, self.num_heads, -1)  # (B, N, 3 D) -> (B, N, 3, h, d)
+        x = self.output.plus(self_attention(qkv).flatten(2), x)
         return x, self.up(self.norm2(x))
 
 
@@ -146,44 +136,3 @@ class _FastForward:
     def _pooled(self, tokens: Tensor) -> Tensor:
         """(B, N, D) -> (B, D): what the head looks at."""
         return tokens.mean(dim=1, dtype=torch.float32) if self.pools_mean else tokens[:, 0].float()
-
-
-def attend(qkv: Tensor, num_heads: int) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v of one clip.
-
-    oneDNN cannot fuse an exponential into a product, but a sigmoid: sigmoid(s - c) = e^(s - c) / (1 + e^(s - c)), which
-    to the precision of a float32 is e^(s - c) once s - c <= -17. A softmax is the same of s - c for any c, and of keys
-    from which their mean is subtracted. By Cauchy-Schwarz no score of such keys exceeds b, the longest query times the
-    longest key, and each row's largest is at least 0, the mean of the row. So c = b + 17 is right where e^(-b - 17) is
-    far from the smallest float; heads with sharper attention than that are left to torch.
-
-    Args:
-        qkv: (N, 3 D), float32 or bfloat16.
-        num_heads: h.
-
-    Returns:
-        (N, D).
-    """
-    N = len(qkv)
-    q, k, v = qkv.view(N, 3, num_heads, -1).permute(1, 2, 0, 3).contiguous()  # (N, 3, h, d) -> (h, N, d) each
-    q *= q.shape[-1] ** -0.5
-    keys = k - k.mean(dim=1, keepdim=True)
-    bounds = (_longest(q) * _longest(keys)).tolist()  # (h,)
-    context = torch.empty(N, num_heads, q.shape[-1], dtype=qkv.dtype)
-    num_rows = _ROWS_PER_THREAD * torch.get_num_threads()
-    for head, bound in enumerate(bounds):
-        if not bound <= _MAX_SCORE:  # also where it is not a number
-            context[:, head] = F.scaled_dot_product_attention(q[None, head], k[None, head], v[None, head], scale=1.0)
-            continue
-        shift = qkv.new_full((N,), -bound - 17)
-        parts = zip(torch.split(q[head], num_rows), torch.split(context[:, head], num_rows), strict=True)
-        for queries, out in parts:
-            powers = _product(queries, keys[head], shift, ("sigmoid", "none"))  # (rows, N)
-            torch.div(_product(powers, v[head].t()), powers.sum(dim=1, keepdim=True), out=out)  # (rows, d)
-    return context.flatten(1)
-
-
-def _longest(vectors: Tensor) -> Tensor:
-    """(h, N, d) -> (h,): the largest length."""
-    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=2, dtype=torch.float32)  # (h, N)
-    return lengths.amax(dim=1)
