@@ -228,7 +228,7 @@ def write_joined(path: Path, parts: Iterable[dict[str, str]]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", ["ts", "mkv"])
+@pytest.mark.parametrize("suffix", ["ts", "mkv", "mp4"])
 def test_joined_recordings(suffix: str, tmp_path: Path) -> None:
     """A keyframe without parameters is decoded with those before it, whatever was read earlier."""
     parts = [{"qp": "20"}, {"x264-params": "qp=35:8x8dct=0"}, {"x264-params": "cabac=0:weightp=0"}]

@@ -50,10 +50,9 @@ class Bitstream:
         return b"".join(bytes(unit).rstrip(b"\0") for unit in sets)
 
     def num_slices(self, data: memoryview) -> int:
-        """How many slices an H.264 picture consists of, which can be decoded side by side; 1 for other codecs."""
-        if self.codec != "h264":
-            return 1
-        return sum(kind in _SLICES["h264"] for kind, _ in self._nal_units(data, whole=True))
+        """How many slices an H.264 or H.265 picture consists of; 0 for other codecs."""
+        slices = _SLICES.get(self.codec, ())
+        return sum(kind in slices for kind, _ in self._nal_units(data, whole=True)) if slices else 0
 
     def leads(self, data: memoryview, first: memoryview) -> bool:
         """True when a picture that is shown before the first keyframe, but stored after it, needs nothing earlier."""

@@ -90,7 +90,7 @@ def sample_times(moov: memoryview, track_id: int, num_frames: int) -> SampleTime
     table = find_box(track, b"mdia", b"minf", b"stbl")
     edits = find_box(track, b"edts", b"elst")
     parts = _rows(edits, ">u8, >i8, >i4" if _is_version_1(edits) else ">u4, >i4, >i4")
-    durations, offsets = _rows(find_box(table, b"stts"), ">u4, >i4"), _rows(find_box(table, b"ctts"), ">u4, >i4")
+    durations, offsets = _rows(find_box(table, b"stts"), ">u4, >u4"), _rows(find_box(table, b"ctts"), ">u4, >i4")
     if (
         any(name == b"mvex" for name, _ in _boxes(moov))
         or (parts["f1"] >= 0).sum() > 1  # below 0: nothing is shown

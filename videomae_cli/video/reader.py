@@ -3,10 +3,11 @@
 Frame k is the k-th frame in presentation order, the same pixels as decoding everything and counting: whatever the
 container, the frame rate, the edit list or the order of storage. The way there (`VideoReader.read`):
 
-1. One scan of the packets, without decoding, gives every frame's time and the keyframes (`index.py`). It reads the
-   file once, whatever its size: milliseconds for a clip, about as long as copying it for many gigabytes.
+1. One scan of the packets, without decoding, gives every frame's time and the keyframes (`index.py`). Of most mp4 and
+   mov files it reads just the index, of others all once, whatever their size: milliseconds for a clip, about as long
+   as copying it for many gigabytes.
 2. Each wanted frame is decoded from the keyframe before it, seeking when that saves decoding. Frames in between that
-   no other frame depends on are not decoded.
+   no other frame depends on are not decoded, and colours are converted while the next frame is decoded.
 3. What did not turn up that way (damage, keyframes that are none) is read by decoding the whole from the start, and
    so is everything in a file whose packets do not tell its frames (`index.py` says which): there only decoding tells
    how many they are.
