@@ -79,3 +79,9 @@ class MachineError(VideoMAEError):
     """The machine falls short: device, memory, disk, or a place that cannot be written."""
 
     exit_code = 4
+
+
+class DivergedError(VideoMAEError):
+    """A training whose loss or gradient is no longer a number."""
+
+    exit_code = 5

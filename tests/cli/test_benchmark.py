@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,11 @@ from tests.videos import write_text, write_video
 
 Run = Callable[..., Ended]
 QUICK = ("--warmup", "1", "--iters", "2", "--device", "cpu")
+
+
+needs_a_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler"
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +61,28 @@ def test_a_table_of_forward_passes(checkpoint: Path, videomae: Run) -> None:
     assert cells == [[b, d, a] for b in "13" for d in ("float32", "bfloat16") for a in ("eager", "sdpa", "auto")]
     assert "ceiling: the fastest matrix product here; float32 " in ended.text
     assert "batch 3, bfloat16, auto: " in ended.err
+
+
+@needs_a_compiler
+def test_compiled(checkpoint: Path, tmp_path: Path, videomae_process: Run) -> None:
+    """In a process of its own: what torch compiles, and the workers that do it, are gone with it."""
+    asked = ("-m", checkpoint, "--compile", "--attention", "sdpa", "--batch-sizes", "1", "-f", "json", *QUICK)
+    ended = videomae_process("benchmark", *asked, env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)})
+    assert ended.code == 0, ended.err
+    content = json.loads(ended.text)
+    assert content["settings"]["compile"] is True
+    (row,) = content["rows"]
+    assert (row["status"], len(row["samples_ms"]), "kernel" in row) == ("ok", 2, False)
+    assert list(tmp_path.rglob("*.cpp")), "code was generated"
+
+
+def test_without_a_compiler(checkpoint: Path, tmp_path: Path, videomae_process: Run) -> None:
+    asked = ("-m", checkpoint, "--compile", "--attention", "sdpa", "--batch-sizes", "1", *QUICK)
+    environment = {**os.environ, "CXX": "no-such-compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    ended = videomae_process("benchmark", *asked, env=environment)
+    assert (ended.code, ended.out) == (4, b"")
+    assert ended.err.splitlines()[0].startswith("error: torch.compile fails here: ")
+    assert ended.err.splitlines()[-1] == "hint: Leave --compile out, or install a C++ compiler."
 
 
 def test_json_of_training_steps(checkpoint: Path, tmp_path: Path, videomae: Run) -> None:
@@ -139,7 +167,7 @@ def test_a_baseline_of_other_rows(decode: Run, video: Path, videomae: Run, tmp_p
     assert videomae("benchmark", *options, *QUICK).code == 0
     told = decode("--baseline", tmp_path / "before.json")
     assert told.code == 0
-    assert f"warning: only in the baseline: {tmp_path / 'other.mp4'}, read" in told.err
+    assert "warning: the baseline has none of these rows" in told.err
     judged = decode("--baseline", tmp_path / "before.json", "--fail-above", "5")
     assert judged.code == 2
     assert "has none of these rows" in judged.err
@@ -154,6 +182,17 @@ def test_a_plot(kind: str, decode: Run, tmp_path: Path) -> None:
     again = decode("--plot", path)
     assert (again.code, again.out) == (2, b"")
     assert decode("--plot", path, "--overwrite").code == 0
+
+
+def test_a_plot_of_files_with_odd_names(video: Path, tmp_path: Path, videomae: Run) -> None:
+    """Dollars that would begin a formula, bytes that are not UTF-8, a line break."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    for name in (b"a$b^$.mp4", b"caf\xe9.mp4", b"two\nlines.mp4"):
+        os.link(video, os.path.join(os.fsencode(tmp_path), name))
+    ended = videomae("benchmark", "--mode", "decode", tmp_path, *QUICK, "--plot", tmp_path / "bars.svg")
+    assert ended.code == 0
+    drawn = (tmp_path / "bars.svg").read_text()
+    assert all(name in drawn for name in ("a$b^$.mp4", r"caf\udce9.mp4", r"two\nlines.mp4"))
 
 
 def test_a_plot_without_matplotlib(decode: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,6 +248,9 @@ def test_files_are_not_overwritten(decode: Run, tmp_path: Path) -> None:
     refused = decode("-o", path)
     assert (refused.code, path.read_bytes()) == (2, before)
     assert "exists" in refused.err
+    pictured = tmp_path / "bars.svg"
+    twice = decode("-f", "json", "-o", pictured, "--plot", pictured)
+    assert (twice.code, pictured.exists()) == (2, False)
     over_the_baseline = decode("-o", path, "--overwrite", "--baseline", path)
     assert (over_the_baseline.code, path.read_bytes()) == (2, before)
     assert decode("-o", path, "--overwrite").code == 0
@@ -234,5 +276,5 @@ def test_a_signal_prints_what_there_is(number: int, code: int, video: Path, tmp_
         content = json.loads(process.stdout.read())
     assert process.returncode == code
     assert 3 <= len(content["rows"]) < 1200
-    assert f"interrupted: {len(content['rows'])} rows were measured" in told
+    assert f"interrupted; rows measured: {len(content['rows'])}\n" in told
     assert "Traceback" not in told

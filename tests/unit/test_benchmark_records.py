@@ -215,6 +215,18 @@ def test_rows_and_machines_that_do_not_match_are_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_baseline_of_another_mode_is_told_once(tmp_path: Path) -> None:
+    """Not row by row, in words that do not tell a forward pass from a training step."""
+    trained = report(*(replace(row, case=replace(row.case, mode="train")) for row in ROWS), mode="train")
+    assert mismatches(trained, read_baseline(baseline_file(tmp_path))) == [
+        "the baseline has none of these rows",
+        "the baseline was made otherwise: mode forward (now train)",
+    ]
+
+
+NO_CONTEXT = b'"machine": {}, "versions": {}, "settings": {}}'
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -226,6 +238,8 @@ def test_rows_and_machines_that_do_not_match_are_told(tmp_path: Path) -> None:
         b'{"videomae_benchmark": 1}',
         b'{"videomae_benchmark": 1, "rows": [{"mode": "forward", "median_ms": "fast"}]}',
         b'{"videomae_benchmark": 1, "rows": [{"mode": "forward", "median_ms": -1}]}',
+        b'{"videomae_benchmark": 1, "rows": [{"mode": "e2e", "median_ms": Infinity}], ' + NO_CONTEXT,
+        b'{"videomae_benchmark": 1, "rows": [{"mode": "e2e", "median_ms": 1%s}], ' % (b"0" * 400) + NO_CONTEXT,
         b'{"videomae_benchmark": 1, "rows": [{"median_ms": 1.0}]}',
         b'{"videomae_benchmark": 1, "rows": [{"mode": []}], "machine": {}, "versions": {}, "settings": {}}',
         b"[" * 100_000,

@@ -64,11 +64,10 @@ def head(report: Report) -> list[str]:
 def legend(report: Report) -> list[str]:
     """How to read the table; a line each, for the columns that are there."""
     titles, _, _ = table(report)
-    attentions = report.settings.attentions
-    reference = "eager" if "eager" in attentions else next(iter(attentions), "")
+    reference = report.settings.reference
     logit_std = max((row.logit_std for row in report.rows if row.logit_std is not None), default=0.0)
     lines = {
-        KERNEL: "kernel: which fused attention ran; own is model/kernels.py or inference/cpu.py",
+        KERNEL: "kernel: which fused attention ran; own is that of model/kernels.py",
         SPEEDUP: f"speed-up: over {reference} in the same dtype" + COMPILED * report.settings.compile,
         LOGITS: f"logit diff.: the largest to {reference}, on the same input; the logits' deviation is {logit_std:.2g}",
         PEAK: "peak: weights, input, and the most that a call adds",

@@ -35,18 +35,15 @@ def forward_pass(model: Callable[..., Any], clips: Tensor) -> Pass:
     return call
 
 
-def classify_pass(model: VideoMAEForVideoClassification, clips: Tensor) -> tuple[Pass, bool]:
+def classify_pass(model: VideoMAEForVideoClassification, clips: Tensor) -> Pass:
     """One forward pass as `classify` runs it by default: on a CPU by `inference/cpu.py`, elsewhere with sdpa.
 
     Args:
         model: on its device, in its dtype, with sdpa.
         clips: (B, T, C, H, W), likewise.
-
-    Returns:
-        The pass, and whether it is that of `inference/cpu.py`.
     """
     classifier = VideoClassifier(model, VideoMAEImageProcessor(), list(model.config.id2label.values()), fast=True)
-    return lambda: classifier.logits(clips), classifier.forward != classifier.plain_forward
+    return lambda: classifier.logits(clips)
 
 
 def training_step(

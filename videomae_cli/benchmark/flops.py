@@ -1,7 +1,8 @@
 """Floating-point operations of the models, counted from the configuration: every matrix product, nothing else.
 
 A multiplication and an addition are two operations, as `torch.utils.flop_counter` counts (the tests compare the two);
-published figures often count the pair once. What a backend computes twice to save memory counts once.
+published figures often count the pair once. Counted is what the model asks for: what a backend computes twice to save
+memory counts once, and the 2% that `inference/cpu.py` finds a way around count too.
 
 Letters: N tokens, V visible, M masked, D width, P numbers of one patch.
 """

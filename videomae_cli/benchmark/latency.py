@@ -27,7 +27,8 @@ from .records import Case, Row, Settings
 from .timing import measure
 
 OUT_OF_MEMORY = "out of memory"
-OWN_KERNEL = "own"  # attention that is put together here, model/kernels.py or inference/cpu.py
+NO_PRIMITIVE = "could not create a primitive"  # oneDNN without memory for its code; it had some for the ceiling
+OWN_KERNEL = "own"  # the attention of model/kernels.py
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class _Look:
     Attributes:
         call: the contestant.
         logits: float32, on the CPU.
-        kernel: of scaled dot-product attention; None where there is none, and in compiled code.
+        kernel: of attention; None for eager, and in compiled code.
         added_bytes: what the contestant and a call of it add to the memory, at most; None where nobody tells.
     """
 
@@ -63,7 +64,7 @@ class LatencyBench:
         import_what_watching_needs()
         self._gauge = find_gauge(self._device)
         self._watch = device_watch(self._device)
-        self._added_per_clip: dict[tuple[str | None, str | None], float] = {}  # bytes, by dtype and attention
+        self._call_bytes_per_clip: dict[tuple[str | None, str | None], float] = {}  # by dtype and attention
         self._clip_flops = clip_flops(model, training=settings.mode == "train")
         self._optimizer: torch.optim.Optimizer | None = None
         if settings.mode == "train":  # in mixed precision too the weights are float32
@@ -91,15 +92,18 @@ class LatencyBench:
                 return
 
     def _measure(self, cases: list[Case], batch_size: int) -> list[Row]:
+        fitting: list[Case] = []
+        for case in cases:
+            with _out_of_memory_ends(self._device):
+                if not self._stop() and self._may_fit(case):
+                    fitting.append(case)
+        inputs = self._inputs(batch_size) if fitting else {}
         if self._settings.compile:
             torch.compiler.reset()  # it keeps eight versions of a function, and runs further ones uncompiled
-        config = next(iter(self._models.values())).config
-        clips = random_clips(config, batch_size).to(self._device)
-        inputs = {name: clips.to(model.dtype) for name, model in self._models.items()}
         looks: dict[Case, _Look] = {}
-        for case in cases:
-            if not self._stop() and self._may_fit(case):
-                with _out_of_memory_ends(self._device):
+        for case in fitting:
+            with _out_of_memory_ends(self._device):
+                if not self._stop():
                     looks[case] = self._look(case, inputs[str(case.dtype)])
         calls = {case: look.call for case, look in looks.items()}
         times = measure(calls, self._watch, self._settings.effort, self._stop)
@@ -118,35 +122,48 @@ class LatencyBench:
             )
         return [self._compared(row, rows, looks) for row in rows.values()]
 
+    def _inputs(self, batch_size: int) -> dict[str, Tensor]:
+        """The same clips in each dtype of the models, by its name."""
+        config = next(iter(self._models.values())).config
+        clips = random_clips(config, batch_size).to(self._device)
+        return {name: clips.to(model.dtype) for name, model in self._models.items()}
+
     def _may_fit(self, case: Case) -> bool:
-        """False where a smaller batch tells that this one needs more than is free: Linux would not refuse, but kill."""
-        free_bytes = self._gauge.free_bytes() if self._gauge else None
-        added_per_clip = self._added_per_clip.get((case.dtype, case.attention), 0)
-        return free_bytes is None or added_per_clip * (case.batch_size or 0) <= free_bytes
+        """False where a smaller batch, if need be of one clip, tells that this one needs more memory than is free.
+
+        Linux would not refuse: it grants memory that it does not have, and then kills the process.
+        """
+        if self._gauge is None or self._gauge.free_bytes() is None or not case.batch_size:
+            return True
+        one = self._inputs(1)
+        if case.batch_size > 1 and (case.dtype, case.attention) not in self._call_bytes_per_clip:
+            self._look(case, one[str(case.dtype)])
+        bytes_per_clip = num_bytes(one.values()) + self._call_bytes_per_clip.get((case.dtype, case.attention), 0)
+        return case.batch_size * bytes_per_clip <= (self._gauge.free_bytes() or 0)
 
     def _look(self, case: Case, clips: Tensor) -> _Look:
         """Build a contestant and call it twice: for what it computes and how, and for its memory."""
         level_bytes = self._gauge.level_bytes() if self._gauge else 0
-        call, is_own = self._build(case, clips)
+        call = self._build(case, clips)
         first = FirstAttention()
         is_compiled = self._settings.compile
         with _compiler_blamed() if is_compiled else first:
             logits = call().float().cpu()
-        is_own = is_own or (first.kernel is None and case.attention == "sdpa" and not is_compiled)
+        is_own = first.kernel is None and case.attention != "eager" and not is_compiled
         kernel = OWN_KERNEL if is_own else first.kernel
         if not self._gauge:
             return _Look(call, logits, kernel, None)
-        if is_compiled:
-            level_bytes = self._gauge.level_bytes()  # not to charge the row with its compiler
+        built_bytes = self._gauge.level_bytes()  # with weights in the layout of inference/cpu.py, or a compiler
         self._gauge.reset_peak()
         call()
         synchronize(self._device)
-        added_bytes = max(0, self._gauge.peak_bytes() - level_bytes)
-        self._added_per_clip[case.dtype, case.attention] = added_bytes / len(clips)
-        return _Look(call, logits, kernel, added_bytes)
+        peak_bytes = self._gauge.peak_bytes()
+        self._call_bytes_per_clip[case.dtype, case.attention] = max(0, peak_bytes - built_bytes) / len(clips)
+        before_bytes = built_bytes if is_compiled else level_bytes  # not to charge the row with its compiler
+        return _Look(call, logits, kernel, max(0, peak_bytes - before_bytes))
 
-    def _build(self, case: Case, clips: Tensor) -> tuple[Pass, bool]:
-        """The contestant of a case, and whether it is that of `inference/cpu.py`."""
+    def _build(self, case: Case, clips: Tensor) -> Pass:
+        """The contestant of a case."""
         assert case.dtype
         assert case.attention
         twin = with_attention(self._models[case.dtype], choose_attention(case.attention))
@@ -155,9 +172,9 @@ class LatencyBench:
             return classify_pass(twin, clips)
         runner = torch.compile(twin, dynamic=False) if self._settings.compile else twin
         if self._optimizer is None:
-            return forward_pass(runner, clips), False
+            return forward_pass(runner, clips)
         targets = training_targets(twin, len(clips))
-        return training_step(runner, self._optimizer, clips, targets, DTYPES[case.dtype]), False
+        return training_step(runner, self._optimizer, clips, targets, DTYPES[case.dtype])
 
     def _state(self, dtype: str) -> list[Tensor]:
         """What lies in memory whatever is called: weights, and the optimizer's moments."""
@@ -167,8 +184,7 @@ class LatencyBench:
 
     def _compared(self, row: Row, rows: Mapping[Case, Row], looks: Mapping[Case, _Look]) -> Row:
         """The row with what its reference tells: speed-up, and difference of the logits."""
-        attentions = self._settings.attentions
-        other = replace(row.case, attention="eager" if "eager" in attentions else attentions[0])
+        other = replace(row.case, attention=self._settings.reference)
         if row.case not in looks or other not in looks:
             return row
         ours, theirs = row.median_ms, rows[other].median_ms
@@ -186,7 +202,7 @@ def _out_of_memory_ends(device: torch.device) -> Iterator[None]:
         yield
         return
     except (MemoryError, RuntimeError, MachineError) as error:
-        if not is_out_of_memory(error):
+        if not is_out_of_memory(error) and str(error) != NO_PRIMITIVE:
             raise
     gc.collect()  # now that the error no longer holds the frames that it came through
     if device.type == "cuda":

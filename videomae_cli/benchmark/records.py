@@ -48,6 +48,11 @@ class Settings:
     tf32: bool = False
     videos: tuple[str, ...] = ()
 
+    @property
+    def reference(self) -> str:
+        """The attention that others are compared with: eager, or else the first that was named."""
+        return "eager" if "eager" in self.attentions else self.attentions[0]
+
 
 @dataclass(frozen=True)
 class Case:
@@ -60,7 +65,7 @@ class Case:
         batch_size: clips in one pass.
         dtype: name.
         attention: see `Settings`.
-        video: name of the file, without its folder.
+        video: path of the file, as it was given.
         stage: the step of the way from file to labels.
     """
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from ..errors import MachineError, UsageError
-from ..inference.device import DTYPES, choose_device, choose_dtype
+from ..errors import UsageError
+from ..inference.device import DTYPES, choose_device, choose_dtype, memory_told
 from ..inference.fit import check_fit
 from ..model.videomae import VideoMAEForVideoClassification
 from ..video.processor import IMAGENET_MEAN, IMAGENET_STD, VideoMAEImageProcessor
@@ -18,7 +18,6 @@ from .ceiling import find_ceiling
 from .clock import device_watch
 from .latency import LatencyBench
 from .machine import describe_machine, describe_versions
-from .memory import is_out_of_memory
 from .models import Model, clip_flops, is_architecture, load_model
 from .pipeline import decode_rows, end_to_end_rows, synthetic_clip
 from .published import published_ms
@@ -60,7 +59,7 @@ def run(settings: Settings, stop: Stop, tell: Tell, *, revision: str | None = No
         ModelError: the checkpoint cannot be found, fetched or loaded.
         MachineError: the model does not fit into memory, or `torch.compile` has no compiler.
     """
-    with _tf32(settings.tf32), _memory_told(settings.device):
+    with _tf32(settings.tf32), memory_told(f"on {settings.device}", "Choose a smaller model."):
         report = Report(settings, describe_machine(torch.device(settings.device)), describe_versions())
         if settings.mode in ("forward", "train"):
             model = load_model(settings.model, settings.task, revision=revision, offline=offline)
@@ -132,17 +131,6 @@ def _files(settings: Settings) -> Iterator[dict[str, str]]:
     else:
         with synthetic_clip() as path:
             yield {SYNTHETIC: path}
-
-
-@contextmanager
-def _memory_told(device: str) -> Iterator[None]:
-    """Out of memory before there is a row to say it -> MachineError."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MachineError(f"the model does not fit into the memory of {device}", "Choose a smaller one.") from error
 
 
 @contextmanager

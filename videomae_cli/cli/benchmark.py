@@ -167,6 +167,8 @@ def _check_files(output: Path | None, plot: Path | None, baseline: Path | None, 
         _check_plot(plot)
     if overwrite and not (output or plot):
         raise UsageError("--overwrite is about output files", "Name one with -o or --plot.")
+    if output and plot and os.path.realpath(output) == os.path.realpath(plot):
+        raise UsageError(f"-o and --plot both name {str(plot)!r}", "Write the picture elsewhere.")
     for path in filter(None, (output, plot)):
         if baseline and os.path.realpath(path) == os.path.realpath(baseline):
             raise UsageError(f"{str(path)!r} is the baseline, and would be overwritten", "Write elsewhere.")
@@ -200,7 +202,7 @@ def _measure(settings: Settings, speaker: Speaker, *, revision: str | None, offl
     with Interruption() as interruption:
         report = run(settings, lambda: interruption.exit_code != 0, tell, revision=revision, offline=offline)
     if interruption.exit_code:
-        speaker.note(f"interrupted: {len(report.rows)} rows were measured")
+        speaker.note(f"interrupted; rows measured: {len(report.rows)}")
     return report, interruption.exit_code
 
 

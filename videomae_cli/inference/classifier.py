@@ -6,7 +6,6 @@ Letters: V views (temporal x spatial), T frames, C channels, H W pixels.
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,17 +16,18 @@ from ..errors import MachineError, UsageError, VideoError
 from ..model.outputs import PredictionOutput
 from ..model.videomae import VideoMAEForVideoClassification
 from ..video.container import DEFAULT_MAX_PIXELS
+from ..video.pictures import PictureReader
 from ..video.processor import VideoMAEImageProcessor
 from ..video.reader import VideoReader
-from ..video.sampling import Sampling, is_padded
+from ..video.sampling import Sampling, SamplingKind, is_padded
 from .cpu import fast_forward
-from .device import choose_attention, choose_device, choose_dtype
+from .device import choose_attention, choose_device, choose_dtype, memory_told
 from .fit import check_fit
 from .labels import name_classes
 from .records import Prediction, SampledFrames, ScoredLabel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ..errors import VideoErrorKind
@@ -140,16 +140,17 @@ class VideoClassifier:
         """The type that the model computes in."""
         return self.model.dtype
 
-    def sampling(self, stride: int | None = None) -> Sampling:
+    def sampling(self, stride: int | None = None, kind: SamplingKind | None = None) -> Sampling:
         """How this checkpoint wants its frames chosen.
 
         Args:
             stride: distance of neighbouring frames; None follows the data set that the checkpoint was trained on.
+            kind: "dense" or "segments"; None is dense with a stride, and else follows that data set too.
         """
         config = self.model.config
-        if stride is None and config.num_labels == SSV2_NUM_LABELS:
-            return Sampling("segments", num_frames=config.num_frames)
-        return Sampling("dense", num_frames=config.num_frames, stride=DEFAULT_STRIDE if stride is None else stride)
+        if kind is None:
+            kind = "segments" if stride is None and config.num_labels == SSV2_NUM_LABELS else "dense"
+        return Sampling(kind, num_frames=config.num_frames, stride=DEFAULT_STRIDE if stride is None else stride)
 
     @cached_property
     def forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -176,7 +177,7 @@ class VideoClassifier:
             MachineError: out of memory.
         """
         hint = "Use a smaller --batch-size, --dtype bfloat16, or --device cpu."
-        with _memory_told(f"on {self.device} with {len(pixel_values)} views at once", hint), torch.inference_mode():
+        with memory_told(f"on {self.device} with {len(pixel_values)} views at once", hint), torch.inference_mode():
             moved = pixel_values.to(device=self.device, dtype=self.dtype, non_blocking=True)
             return self.forward(moved).float()
 
@@ -190,7 +191,7 @@ class VideoClassifier:
         """Name what happens in a video.
 
         Args:
-            path: a video file.
+            path: a video file, or a folder of pictures, which are its frames.
             top_k: how many labels, at least 1; more than there are gives all.
             views: temporal x spatial views, whose probabilities are averaged; (5, 3) is the paper's protocol.
             stride: distance of neighbouring frames in frames of the source; None is the checkpoint's own (4, or equal
@@ -207,6 +208,7 @@ class VideoClassifier:
         *,
         views: tuple[int, int] = (1, 1),
         stride: int | None = None,
+        sampling_kind: SamplingKind | None = None,
         max_pixels: int | None = None,
         allow_images: bool = False,
         strict: bool = False,
@@ -214,9 +216,10 @@ class VideoClassifier:
         """Read, sample and normalise: everything before the forward pass. Safe to call from several threads.
 
         Args:
-            path: a video file.
+            path: a video file, or a folder of pictures, which are its frames.
             views: temporal x spatial views.
             stride: see `classify`.
+            sampling_kind: "dense" or "segments"; see `sampling`.
             max_pixels: refuse files whose frames have more pixels; None is the reader's own limit.
             allow_images: take a still image for a video of one frame.
             strict: refuse files that end early or hold packets that do not decode.
@@ -228,9 +231,9 @@ class VideoClassifier:
         num_segments, num_crops = views
         if num_segments < 1 or num_crops < 1:
             raise UsageError(f"views must be at least 1x1, not {num_segments}x{num_crops}")
-        sampling = self.sampling(stride)
-        with _memory_told(f"for {num_segments}x{num_crops} views of {os.fspath(path)!r}", "Use fewer --views."):
-            with VideoReader(path, max_pixels=max_pixels or DEFAULT_MAX_PIXELS, allow_images=allow_images) as video:
+        sampling = self.sampling(stride, sampling_kind)
+        with memory_told(f"for {num_segments}x{num_crops} views of {os.fspath(path)!r}", "Use fewer --views."):
+            with _open(path, max_pixels or DEFAULT_MAX_PIXELS, allow_images) as video:
                 info = video.info
                 segments = sampling.indices(info.num_frames, num_segments=num_segments)
                 clip = video.read([index for segment in segments for index in segment])
@@ -282,15 +285,10 @@ class VideoClassifier:
         )
 
 
-@contextmanager
-def _memory_told(what: str, hint: str) -> Iterator[None]:
-    """Out of memory -> MachineError. Accelerators and numpy have classes of error for it, torch's CPU only words."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise MachineError(f"out of memory {what}", hint) from error
-        raise
+def _open(path: str | os.PathLike[str], max_pixels: int, allow_images: bool) -> VideoReader | PictureReader:
+    if os.path.isdir(path):
+        return PictureReader(os.fspath(path), max_pixels=max_pixels)
+    return VideoReader(path, max_pixels=max_pixels, allow_images=allow_images)
 
 
 def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch.nn import functional as F
 
@@ -82,3 +85,22 @@ def choose_attention(name: str) -> str:
     if name not in ("auto", "eager", "sdpa"):
         raise UsageError(f"unknown attention {name!r}", "Use auto, eager or sdpa.")
     return "sdpa" if name == "auto" else name
+
+
+@contextmanager
+def memory_told(what: str, hint: str) -> Iterator[None]:
+    """Out of memory -> MachineError. Accelerators and numpy have classes of error for it, torch's CPU only words.
+
+    Args:
+        what: follows "out of memory".
+        hint: what to do.
+
+    Raises:
+        MachineError: for what happens inside.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise MachineError(f"out of memory {what}", hint) from error
+        raise

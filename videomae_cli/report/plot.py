@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 
+from .text import printable
+
 BAR_SPAN = 0.8  # of the distance between two groups
+TITLE_WIDTH, GROUPS_WIDTH = 110, 90  # characters that find room above the bars and, all groups together, below
 
 
 def render_bars(
@@ -33,10 +37,16 @@ def render_bars(
         shift = (number + 0.5) * width - BAR_SPAN / 2
         bars = axes.bar([group + shift for group, _ in found], [height for _, height in found], width, label=name)
         axes.bar_label(bars, fmt="%.4g", fontsize="x-small")
-    axes.set_xticks(range(len(groups)), groups)
+    # Names of files may hold what matplotlib cannot draw, and dollars, between which it would read formulas.
+    names = [printable(group) for group in groups]
+    axes.set_xticks(range(len(names)), names, parse_math=False)
+    if sum(map(len, names)) > GROUPS_WIDTH:
+        figure.autofmt_xdate(rotation=30)
     axes.set_ylabel(unit)
-    axes.set_title(title, fontsize="medium")
-    axes.legend(fontsize="small")
+    lines = [textwrap.fill(printable(line), TITLE_WIDTH) for line in title.splitlines()]
+    axes.set_title("\n".join(lines), fontsize="small", parse_math=False)
+    if series:
+        figure.legend(loc="outside lower center", ncols=4, fontsize="small")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=150)
     return buffer.getvalue()
