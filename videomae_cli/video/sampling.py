@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SamplingKind = Literal["dense", "segments"]
 
@@ -42,6 +46,12 @@ class Sampling:
         return dense_indices(
             num_video_frames, num_frames=self.num_frames, stride=self.stride, num_segments=num_segments
         )
+
+    def training_indices(self, num_video_frames: int, rng: np.random.Generator) -> list[int]:
+        """Frame indices of one view at a random place; see `random_dense_indices` and `random_segment_indices`."""
+        if self.kind == "segments":
+            return random_segment_indices(num_video_frames, rng, num_frames=self.num_frames)
+        return random_dense_indices(num_video_frames, rng, num_frames=self.num_frames, stride=self.stride)
 
 
 def dense_indices(
@@ -102,6 +112,55 @@ def segment_indices(num_video_frames: int, *, num_frames: int = 16, num_segments
         [num_video_frames * (num_phases * k + phase) // (num_phases * num_frames) for k in range(num_frames)]
         for phase in phases
     ]
+
+
+def random_dense_indices(
+    num_video_frames: int, rng: np.random.Generator, *, num_frames: int = 16, stride: int = 4
+) -> list[int]:
+    """Every `stride`-th frame of a span that begins anywhere, for training.
+
+    A video of at most one span gives the same as `dense_indices`.
+
+    Args:
+        num_video_frames: frames in the video, at least 1.
+        rng: of the start.
+        num_frames: frames in the view.
+        stride: source frames from one chosen frame to the next.
+
+    Returns:
+        `num_frames` ascending indices in [0, num_video_frames).
+
+    Raises:
+        UsageError: an argument is below 1.
+    """
+    _require_positive(num_video_frames=num_video_frames, num_frames=num_frames, stride=stride)
+    spare = num_video_frames - num_frames * stride
+    if spare < 0:
+        return dense_indices(num_video_frames, num_frames=num_frames, stride=stride)[0]
+    start = int(rng.integers(spare + 1))
+    return [start + stride * k for k in range(num_frames)]
+
+
+def random_segment_indices(num_video_frames: int, rng: np.random.Generator, *, num_frames: int = 16) -> list[int]:
+    """Any frame from each of `num_frames` equal parts of the whole video, for training.
+
+    V1 ssv2.py rounds the length of a part down, so it never shows the last frames, and shows only frame 0 of a video
+    shorter than `num_frames`. Here the parts cover the video, as in `segment_indices`.
+
+    Args:
+        num_video_frames: frames in the video, at least 1; indices repeat when it is below `num_frames`.
+        rng: of the places.
+        num_frames: frames in the view.
+
+    Returns:
+        `num_frames` ascending indices in [0, num_video_frames).
+
+    Raises:
+        UsageError: an argument is below 1.
+    """
+    _require_positive(num_video_frames=num_video_frames, num_frames=num_frames)
+    starts = [num_video_frames * k // num_frames for k in range(num_frames + 1)]
+    return [int(rng.integers(start, max(start + 1, end))) for start, end in pairwise(starts)]
 
 
 def is_padded(indices: Sequence[int]) -> bool:
