@@ -20,7 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "video": {"errors", "weights"},
     "data": {"errors", "video"},
     "inference": {"errors", "model", "video"},
-    "train": {"errors", "model", "data", "config", "inference", "weights"},
+    "train": {"errors", "model", "video", "data", "config", "inference", "weights"},
     "benchmark": {"errors", "inference", "model", "video"},
     "report": {"errors", "inference"},
     "cli": {"errors", "weights", "config", "model", "video", "data", "inference", "train", "benchmark", "report"},

@@ -324,7 +324,9 @@ def test_problem_types(problem_type: Any, num_labels: int, labels: torch.Tensor,
 # ---------------------------------------------------------------- training
 
 
-@pytest.mark.parametrize("option", ["hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"])
+@pytest.mark.parametrize(
+    "option", ["hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "head_dropout_prob"]
+)
 def test_randomness_is_of_training_alone(option: str) -> None:
     model = small_model(CLASSIFIER, **{option: 0.5})
     plain = small_model(CLASSIFIER)

@@ -11,7 +11,9 @@ from .. import __version__
 from .benchmark import benchmark
 from .boundary import run
 from .classify import classify
+from .evaluate import evaluate
 from .help import GroupedCommand
+from .train import finetune, pretrain
 
 app = typer.Typer(
     name="videomae",
@@ -43,7 +45,7 @@ def root(
 
 
 # An option that is not given may come from the environment: --batch-size from VIDEOMAE_BATCH_SIZE.
-for command in (classify, benchmark):
+for command in (classify, finetune, pretrain, evaluate, benchmark):
     app.command(cls=GroupedCommand, context_settings={"auto_envvar_prefix": "VIDEOMAE"})(command)
 
 

@@ -69,7 +69,7 @@ def classify(
     from ..inference.batch import Look  # not at the top: --help does without it
 
     format_ = choose_format(format, output)
-    console = _stdout_terminal() if format_ == "text" and output is None else None
+    console = stdout_terminal() if format_ == "text" and output is None else None
     look = Look(
         views=opt.parse_views(views),
         stride=opt.parse_count("--stride", stride),
@@ -186,7 +186,8 @@ def _check_output(output: Path | None, format_: FormatName, *, resume: bool, ove
     return read_done(output) if resume and os.path.isfile(output) else {}
 
 
-def _stdout_terminal() -> Console | None:
+def stdout_terminal() -> Console | None:
+    """The terminal that stdout is; None where it is a pipe or a file."""
     if not sys.stdout.isatty():
         return None
     from rich.console import Console

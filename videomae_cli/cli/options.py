@@ -12,7 +12,7 @@ import typer
 from ..errors import UsageError
 
 
-def _option(*names: str, help: str, panel: str, metavar: str = "") -> Any:
+def option(*names: str, help: str, panel: str, metavar: str = "") -> Any:
     """A typer option, laid out as the house does: a panel for each topic, no noise about environment variables."""
     return typer.Option(
         *names, help=help, rich_help_panel=panel, metavar=metavar, show_envvar=False, show_default=False
@@ -30,31 +30,31 @@ Inputs = Annotated[
     ),
 ]
 FilesFrom = Annotated[
-    str | None, _option(panel=WHAT, metavar="FILE|-", help="Also the files in this list, one per line; - is stdin.")
+    str | None, option(panel=WHAT, metavar="FILE|-", help="Also the files in this list, one per line; - is stdin.")
 ]
 Views = Annotated[
     str,
-    _option(
+    option(
         panel=WHAT, metavar="TxS", help="Temporal x spatial views, averaged: 1x1, or 5x3 as in the paper. Default 1x1."
     ),
 ]
 Stride = Annotated[
     str,
-    _option(
+    option(
         panel=WHAT,
         metavar="N",
         help="Look at every N-th frame. Default 4; Something-Something V2 checkpoints: equal segments of the video.",
     ),
 ]
-AllowImages = Annotated[bool, _option("--allow-images", panel=WHAT, help="Take still images as videos of one frame.")]
-Strict = Annotated[bool, _option("--strict", panel=WHAT, help="Count truncated and partly corrupt videos as failed.")]
+AllowImages = Annotated[bool, option("--allow-images", panel=WHAT, help="Take still images as videos of one frame.")]
+Strict = Annotated[bool, option("--strict", panel=WHAT, help="Count truncated and partly corrupt videos as failed.")]
 MaxPixels = Annotated[
-    str, _option(panel=WHAT, metavar="N", help="Refuse videos with more pixels in a frame. Default 35389440 (8K).")
+    str, option(panel=WHAT, metavar="N", help="Refuse videos with more pixels in a frame. Default 35389440 (8K).")
 ]
 
 Model = Annotated[
     str,
-    _option(
+    option(
         "--model",
         "-m",
         panel=MODEL,
@@ -62,16 +62,16 @@ Model = Annotated[
         help="Alias, hub id, checkpoint folder, .safetensors or .pth file. Default base-k400.",
     ),
 ]
-Revision = Annotated[str | None, _option(panel=MODEL, metavar="NAME", help="Branch, tag or commit of a hub id.")]
-Offline = Annotated[bool, _option("--offline", panel=MODEL, help="Use cached models only; make no request.")]
+Revision = Annotated[str | None, option(panel=MODEL, metavar="NAME", help="Branch, tag or commit of a hub id.")]
+Offline = Annotated[bool, option("--offline", panel=MODEL, help="Use cached models only; make no request.")]
 
 TopK = Annotated[
     str,
-    _option("--top-k", "-k", panel=OUTPUT, metavar="N", help="Labels for each video. Default 5; in a text pipe 1."),
+    option("--top-k", "-k", panel=OUTPUT, metavar="N", help="Labels for each video. Default 5; in a text pipe 1."),
 ]
 Format = Annotated[
     str | None,
-    _option(
+    option(
         "--format",
         "-f",
         panel=OUTPUT,
@@ -80,40 +80,40 @@ Format = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, _option("--output", "-o", panel=OUTPUT, metavar="FILE", help="Write here instead of to stdout.")
+    Path | None, option("--output", "-o", panel=OUTPUT, metavar="FILE", help="Write here instead of to stdout.")
 ]
 Resume = Annotated[
     bool,
-    _option(
+    option(
         "--resume", panel=OUTPUT, help="Go on with a .jsonl output: skip the inputs that it holds, failed ones too."
     ),
 ]
-Overwrite = Annotated[bool, _option("--overwrite", panel=OUTPUT, help="Replace an output file that exists.")]
+Overwrite = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an output file that exists.")]
 
 Device = Annotated[
     str,
-    _option(panel=MACHINE, metavar="NAME", help="cpu, cuda, cuda:N, mps, or auto: an accelerator when there is one."),
+    option(panel=MACHINE, metavar="NAME", help="cpu, cuda, cuda:N, mps, or auto: an accelerator when there is one."),
 ]
 Dtype = Annotated[
     str,
-    _option(
+    option(
         panel=MACHINE,
         metavar="NAME",
         help="float32, bfloat16, float16, or auto: float16 on CUDA, else float32.",
     ),
 ]
-Attention = Annotated[str, _option(panel=MACHINE, metavar="NAME", help="eager, sdpa, or auto: sdpa.")]
+Attention = Annotated[str, option(panel=MACHINE, metavar="NAME", help="eager, sdpa, or auto: sdpa.")]
 BatchSize = Annotated[
-    str, _option("--batch-size", "-b", panel=MACHINE, metavar="N", help="Views in one forward pass. Default auto: all.")
+    str, option("--batch-size", "-b", panel=MACHINE, metavar="N", help="Views in one forward pass. Default auto: all.")
 ]
 Workers = Annotated[
-    str, _option("--workers", "-j", panel=MACHINE, metavar="N", help="Videos that are decoded ahead. Default auto: 1.")
+    str, option("--workers", "-j", panel=MACHINE, metavar="N", help="Videos that are decoded ahead. Default auto: 1.")
 ]
 
-Quiet = Annotated[bool, _option("--quiet", "-q", panel=TALK, help="Only data and errors.")]
-Verbose = Annotated[bool, _option("--verbose", "-v", panel=TALK, help="Tell what is loaded and which frames are seen.")]
+Quiet = Annotated[bool, option("--quiet", "-q", panel=TALK, help="Only data and errors.")]
+Verbose = Annotated[bool, option("--verbose", "-v", panel=TALK, help="Tell what is loaded and which frames are seen.")]
 Debug = Annotated[
-    bool, _option("--debug", panel=TALK, help="Show the traceback of an error that ends the run, or of a bug.")
+    bool, option("--debug", panel=TALK, help="Show the traceback of an error that ends the run, or of a bug.")
 ]
 
 
@@ -131,7 +131,7 @@ BenchmarkVideos = Annotated[
 ]
 BenchmarkModel = Annotated[
     str,
-    _option(
+    option(
         "--model",
         "-m",
         panel=MODEL,
@@ -141,19 +141,19 @@ BenchmarkModel = Annotated[
 ]
 Mode = Annotated[
     str,
-    _option(
+    option(
         panel=MEASURE,
         metavar="NAME",
         help="forward (default), train (one step), decode (file to pixels) or e2e (file to labels).",
     ),
 ]
 Task = Annotated[
-    str, _option(panel=MEASURE, metavar="NAME", help="What --mode train trains: finetune (default) or pretrain.")
+    str, option(panel=MEASURE, metavar="NAME", help="What --mode train trains: finetune (default) or pretrain.")
 ]
-BatchSizes = Annotated[str | None, _option(panel=MEASURE, metavar="N,...", help="Clips in one pass. Default 1,2,4,8.")]
+BatchSizes = Annotated[str | None, option(panel=MEASURE, metavar="N,...", help="Clips in one pass. Default 1,2,4,8.")]
 Attentions = Annotated[
     str | None,
-    _option(
+    option(
         "--attention",
         panel=MEASURE,
         metavar="NAME,...",
@@ -162,7 +162,7 @@ Attentions = Annotated[
 ]
 Dtypes = Annotated[
     str,
-    _option(
+    option(
         "--dtype",
         panel=MEASURE,
         metavar="NAME,...",
@@ -170,18 +170,18 @@ Dtypes = Annotated[
     ),
 ]
 Warmup = Annotated[
-    str, _option(panel=MEASURE, metavar="N", help="Calls that are not counted. Default auto: until times settle.")
+    str, option(panel=MEASURE, metavar="N", help="Calls that are not counted. Default auto: until times settle.")
 ]
 Iters = Annotated[
-    str, _option(panel=MEASURE, metavar="N", help="Timed calls of each contestant. Default auto: 10 s, at least 5.")
+    str, option(panel=MEASURE, metavar="N", help="Timed calls of each contestant. Default auto: 10 s, at least 5.")
 ]
-Compile = Annotated[bool, _option("--compile", panel=MEASURE, help="Run the model through torch.compile.")]
+Compile = Annotated[bool, option("--compile", panel=MEASURE, help="Run the model through torch.compile.")]
 Tf32 = Annotated[
-    bool, _option("--tf32", panel=MEASURE, help="Let CUDA multiply float32 matrices in TF32. Default off, as in torch.")
+    bool, option("--tf32", panel=MEASURE, help="Let CUDA multiply float32 matrices in TF32. Default off, as in torch.")
 ]
 BenchmarkFormat = Annotated[
     str | None,
-    _option(
+    option(
         "--format",
         "-f",
         panel=OUTPUT,
@@ -189,18 +189,58 @@ BenchmarkFormat = Annotated[
         help="table, json (every sample), csv or markdown. Default: the suffix of --output, else table.",
     ),
 ]
-BenchmarkOverwrite = Annotated[bool, _option("--overwrite", panel=OUTPUT, help="Replace output files that exist.")]
+BenchmarkOverwrite = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace output files that exist.")]
 BaselineFile = Annotated[
     Path | None,
-    _option("--baseline", panel=OUTPUT, metavar="FILE", help="Compare medians with the JSON of an earlier run."),
+    option("--baseline", panel=OUTPUT, metavar="FILE", help="Compare medians with the JSON of an earlier run."),
 ]
 FailAbove = Annotated[
     str | None,
-    _option(panel=OUTPUT, metavar="PERCENT", help="Exit with 1 when a median rose by more than this, such as 5%."),
+    option(panel=OUTPUT, metavar="PERCENT", help="Exit with 1 when a median rose by more than this, such as 5%."),
 ]
 Plot = Annotated[
-    Path | None, _option(panel=OUTPUT, metavar="FILE", help="Also draw the medians, as .svg or .png; needs matplotlib.")
+    Path | None, option(panel=OUTPUT, metavar="FILE", help="Also draw the medians, as .svg or .png; needs matplotlib.")
 ]
+
+
+# ---- of evaluate -----------------------------------------------------------------------------------------------------
+
+EvaluateData = Annotated[
+    str,
+    option(
+        "--data",
+        panel=WHAT,
+        metavar="PATH",
+        help="Videos with their classes: a folder with a folder for each class, or a list of `path label`.",
+    ),
+]
+Root = Annotated[
+    str | None,
+    option("--root", panel=WHAT, metavar="FOLDER", help="What paths in a list are relative to. Default: its folder."),
+]
+SamplingName = Annotated[
+    str,
+    option(
+        "--sampling",
+        panel=WHAT,
+        metavar="NAME",
+        help="dense, segments, or auto: segments for Something-Something V2 checkpoints, else dense.",
+    ),
+]
+EvaluateFormat = Annotated[
+    str, option("--format", "-f", panel=OUTPUT, metavar="NAME", help="text or json, of stdout. Default text.")
+]
+OutputFolder = Annotated[
+    Path | None,
+    option(
+        "--output",
+        "-o",
+        panel=OUTPUT,
+        metavar="FOLDER",
+        help="Also write records.jsonl, confusion.csv, confusion.svg and metrics.json there.",
+    ),
+]
+EvaluateOverwrite = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace these files where they exist.")]
 
 
 def parse_views(text: str) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from .records import Failure
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from ..video.sampling import SamplingKind
     from .classifier import PreparedVideo, VideoClassifier
     from .records import Record
 
@@ -30,16 +31,18 @@ class Look:
         max_pixels: refuse videos with more pixels in a frame; None is the reader's own limit.
         allow_images: take still images as one-frame videos.
         strict: count truncated and partly corrupt videos as failed.
+        sampling_kind: "dense" or "segments"; None follows the data set that the checkpoint was trained on.
     """
 
-    views: tuple[int, int]
-    stride: int | None
-    top_k: int
-    batch_size: int | None
-    num_workers: int
-    max_pixels: int | None
-    allow_images: bool
-    strict: bool
+    views: tuple[int, int] = (1, 1)
+    stride: int | None = None
+    top_k: int = 5
+    batch_size: int | None = None
+    num_workers: int = 1
+    max_pixels: int | None = None
+    allow_images: bool = False
+    strict: bool = False
+    sampling_kind: SamplingKind | None = None
 
 
 def classify_files(
@@ -80,6 +83,7 @@ def _prepare(classifier: VideoClassifier, item: str | Failure, look: Look) -> Pr
             item,
             views=look.views,
             stride=look.stride,
+            sampling_kind=look.sampling_kind,
             max_pixels=look.max_pixels,
             allow_images=look.allow_images,
             strict=look.strict,

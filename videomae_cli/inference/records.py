@@ -127,10 +127,15 @@ class Failure:
 Record = Prediction | Failure
 
 
-def to_json(record: Record) -> str:
+def to_json(record: Record, label: str | None = None) -> str:
     """One line of JSON. Bytes of a name that are not UTF-8 come out as lone-surrogate escapes, so nothing is lost.
 
     `json.loads(line)["path"]` gives back the very string that `os.fsencode` turns into the file's name.
+
+    Args:
+        record: what is said of one input.
+        label: the true class where it is known; it comes last.
     """
-    line = json.dumps(record.to_dict(), ensure_ascii=False, allow_nan=False)
+    truth = {} if label is None else {"label": label}
+    line = json.dumps(record.to_dict() | truth, ensure_ascii=False, allow_nan=False)
     return line.encode("utf-8", "backslashreplace").decode("utf-8")

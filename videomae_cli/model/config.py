@@ -32,7 +32,7 @@ PRESETS = {  # the published variants; V1 modeling_finetune.py and modeling_pret
     "huge": dict(zip(_SIZES, (1280, 32, 16, 5120, 640, 12, 8, 2560), strict=True)),
 }
 _COUNTS = ("num_channels", "num_frames", "tubelet_size", *_SIZES)
-_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
+_PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "head_dropout_prob")
 _DEVIATIONS = ("layer_norm_eps", "head_layer_norm_eps", "initializer_range")
 _FLAGS = ("qkv_bias", "use_mean_pooling", "norm_pix_loss", "output_attentions", "output_hidden_states", "return_dict")
 _MULTIPLES = (
@@ -87,6 +87,7 @@ class _Fields:
 
     head_layer_norm_eps: float = 1e-5
     drop_path_rate: float = 0.0
+    head_dropout_prob: float = 0.0
     qv_bias: InitVar[bool | None] = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -174,6 +175,7 @@ class VideoMAEConfig(_Fields):
         head_layer_norm_eps: epsilon of `fc_norm` and of the decoder's norm. Transformers has 1e-5 there whatever
             `layer_norm_eps` is; the original checkpoints need 1e-6.
         drop_path_rate: stochastic depth of the last encoder block, in [0, 1), falling linearly to 0 at the first.
+        head_dropout_prob: dropout before the classifier, in [0, 1).
         qv_bias: what transformers 5 calls `qkv_bias`.
         extra: keys of a config.json that mean nothing here, kept to be written back.
 

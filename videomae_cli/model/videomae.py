@@ -317,6 +317,7 @@ class VideoMAEForVideoClassification(_VideoMAE):
         )
         tokens = encoded.last_hidden_state  # (B, N, D)
         features = tokens[:, 0] if self.fc_norm is None else self.fc_norm(tokens.mean(dim=1))  # (B, D)
+        features = F.dropout(features, self.config.head_dropout_prob, self.training)
         logits = self.classifier(features)
         loss = None if labels is None else classification_loss(logits, labels, self.config)
         return self._returned(PredictionOutput(loss, logits, encoded.hidden_states, encoded.attentions), return_dict)

@@ -39,9 +39,9 @@ def write_atomically(path: Path, content: bytes | Callable[[Path], None]) -> Non
             content(temporary)
         else:
             temporary.write_bytes(content)
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as an error of its own
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise MachineError(f"cannot write {path}: {reason}", "Choose a folder that is writable and has room.") from None
@@ -129,7 +129,12 @@ def _remove(path: Path) -> None:
         raise MachineError(f"cannot replace {path}: {error.strerror}", "Choose a folder that is writable.") from None
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Args:
+        path: of either.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,0 +1,1 @@
+"""Training: the loop, its two tasks, checkpoints and evaluation."""

@@ -1,0 +1,135 @@
+"""The weights that a run begins with: drawn as the original code draws them, or carried over from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config.schema import ModelSection, model_fields
+from ..errors import UsageError
+from ..model.config import PRESETS, VideoMAEConfig
+from ..model.videomae import VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel
+from ..weights.hub import locate
+from ..weights.keymaps import to_ours
+from ..weights.read import read_tensors
+
+_LAYER_NORM_EPS = 1e-6  # V1; transformers reads it from config.json, except the head's, which is 1e-5 there
+_HEAD_SCALE = 1e-3  # of a fresh classifier: V1's init_scale
+# What the weights of an encoder mean; the shapes of the weights do not show all of it.
+_ARCHITECTURE = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("patch_size", "tubelet_size"),
+)
+_KEPT = ("hidden_act", "qkv_bias", "layer_norm_eps")  # of a checkpoint's configuration, which recipes do not name
+
+
+def model_config(section: ModelSection, **options: Any) -> VideoMAEConfig:
+    """The configuration of the model that a recipe describes.
+
+    Args:
+        section: `model` of the recipe.
+        **options: further fields of `VideoMAEConfig`.
+
+    Raises:
+        UsageError: sizes that do not go together.
+    """
+    fields: dict[str, Any] = {**PRESETS[section.preset], **model_fields(section), "layer_norm_eps": _LAYER_NORM_EPS}
+    return VideoMAEConfig(**fields, **options)
+
+
+def new_pretraining_model(config: VideoMAEConfig, attention: str, init: str | None) -> VideoMAEForPreTraining:
+    """A masked autoencoder to train.
+
+    Args:
+        config: from `model_config`.
+        attention: "sdpa" or "eager".
+        init: a pretraining checkpoint to go on from; None draws weights (Xavier-uniform matrices, as V1).
+
+    Raises:
+        UsageError: the checkpoint is of another architecture.
+        ModelError: it cannot be found or loaded.
+    """
+    if init is not None:
+        _check_architecture(config, VideoMAEConfig.from_pretrained(init), init)
+        return VideoMAEForPreTraining.from_pretrained(init, attn_implementation=attention).train()
+    model = VideoMAEForPreTraining(config, attention)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+    nn.init.trunc_normal_(model.mask_token, std=0.02)
+    return model
+
+
+def new_classifier(
+    config: VideoMAEConfig, attention: str, init: str | None, labels: Sequence[str]
+) -> tuple[VideoMAEForVideoClassification, list[str]]:
+    """A classifier to fine-tune.
+
+    Args:
+        config: from `model_config`; with mean pooling, as V1 fine-tunes.
+        attention: "sdpa" or "eager".
+        init: a checkpoint whose encoder is carried over, and its head too if that names the same classes; None draws
+            all weights (truncated normal, as V1).
+        labels: names of the classes.
+
+    Returns:
+        The model, and what was carried over and what is new, for the user.
+
+    Raises:
+        UsageError: the checkpoint is of another architecture.
+        ModelError: it cannot be found or loaded.
+    """
+    if init is None:
+        model = VideoMAEForVideoClassification(config, attention)
+        _draw(model)
+        return model, ["all weights are drawn at random"]
+    encoder = VideoMAEModel.from_pretrained(init, attn_implementation=attention)
+    _check_architecture(config, encoder.config, init)
+    for name in _KEPT:
+        setattr(config, name, getattr(encoder.config, name))
+    model = VideoMAEForVideoClassification(config, attention)
+    _draw(model)
+    found = encoder.state_dict()
+    carried = {name: tensor.clone() for name, tensor in found.items() if not name.startswith("norm.")}
+    missing, unexpected = model.videomae.load_state_dict(carried, strict=False)
+    assert not missing and not unexpected, (missing, unexpected)
+    report = [f"{init}: {len(carried)} tensors of the encoder are carried over"]
+    if encoder.norm is not None:
+        report.append("its final norm is dropped: fc_norm, after the mean over tokens, is new")
+    return model, [*report, *_carry_head(model, init, encoder.config, labels)]
+
+
+def _carry_head(
+    model: VideoMAEForVideoClassification, init: str, found: VideoMAEConfig, labels: Sequence[str]
+) -> list[str]:
+    """Take the head of a classifier where it fits; says what was done."""
+    tensors = to_ours(read_tensors(locate(init, need=["weights"]).weights))
+    names = {"fc_norm.weight", "fc_norm.bias", "classifier.weight", "classifier.bias"}
+    if "classifier.weight" not in tensors:
+        return [f"the classifier of {len(labels)} classes is new"]
+    if not names <= tensors.keys() or [found.id2label[index] for index in range(found.num_labels)] != list(labels):
+        return [f"its classifier of {found.num_labels} classes is replaced by a new one of {len(labels)}"]
+    model.load_state_dict({name: tensors[name].float() for name in names}, strict=False)
+    return [f"its classifier is carried over: the {len(labels)} classes are the same"]
+
+
+def _draw(model: VideoMAEForVideoClassification) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(model.classifier, nn.Linear):
+        with torch.no_grad():
+            model.classifier.weight.mul_(_HEAD_SCALE)
+
+
+def _check_architecture(wanted: VideoMAEConfig, found: VideoMAEConfig, init: str) -> None:
+    differing = [name for name in _ARCHITECTURE if getattr(wanted, name) != getattr(found, name)]
+    if differing:
+        lines = (f"{name} is {getattr(found, name)}, the recipe's {getattr(wanted, name)}" for name in differing)
+        raise UsageError(
+            f"{init} is of another architecture than the recipe: {'; '.join(lines)}",
+            "Choose the recipe of that model, or set model.preset and the sizes under model.",
+        )
