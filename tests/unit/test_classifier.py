@@ -128,3 +128,32 @@ def test_a_checkpoint_that_does_not_take_rgb_is_refused(tmp_path: Path) -> None:
     VideoMAEForVideoClassification(config).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="4 channels"):
         VideoClassifier.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("told", "frames"),
+    [
+        ({"kind": "dense", "stride": 2}, range(49, 81, 2)),
+        ({"kind": "dense", "stride": 8}, range(1, 129, 8)),
+        ({"kind": "segments", "stride": 4}, [130 * (2 * k + 1) // 32 for k in range(16)]),
+    ],
+)
+def test_frames_are_chosen_as_the_processor_file_says(
+    told: dict[str, object], frames: list[int], classifier: VideoClassifier, video: Path, tmp_path: Path
+) -> None:
+    """What `finetune` writes; transformers passes over it."""
+    classifier.model.save_pretrained(tmp_path)
+    VideoMAEImageProcessor(frame_sampling=told).save_pretrained(tmp_path)
+    trained = VideoClassifier.from_pretrained(tmp_path, device="cpu")
+    assert trained.prepare(video).sampling.frames == (tuple(frames),)
+    assert trained.prepare(video, stride=4).sampling.frames == (tuple(range(33, 97, 4)),)
+
+
+@pytest.mark.parametrize(
+    "told", ["dense", {}, {"kind": "dense"}, {"kind": "x", "stride": 4}, {"kind": "dense", "stride": 0}]
+)
+def test_a_sampling_that_cannot_be_is_refused(told: object, classifier: VideoClassifier, tmp_path: Path) -> None:
+    classifier.model.save_pretrained(tmp_path)
+    VideoMAEImageProcessor(frame_sampling=told).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="frame_sampling is"):
+        VideoClassifier.from_pretrained(tmp_path, device="cpu")

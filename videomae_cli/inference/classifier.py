@@ -5,14 +5,15 @@ Letters: V views (temporal x spatial), T frames, C channels, H W pixels.
 
 from __future__ import annotations
 
+import operator
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import MachineError, UsageError, VideoError
+from ..errors import MachineError, ModelError, UsageError, VideoError
 from ..model.outputs import PredictionOutput
 from ..model.videomae import VideoMAEForVideoClassification
 from ..video.container import DEFAULT_MAX_PIXELS
@@ -27,14 +28,15 @@ from .labels import name_classes
 from .records import Prediction, SampledFrames, ScoredLabel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ..errors import VideoErrorKind
     from ..model.config import VideoMAEConfig
     from ..video.reader import VideoInfo
 
-DEFAULT_STRIDE = 4  # frames; how the Kinetics-400 checkpoints were trained
+FRAME_SAMPLING = "frame_sampling"
+"""Where a processor file of ours says how the checkpoint was trained: {"kind": "dense", "stride": 4}."""
 SSV2_NUM_LABELS = 174  # Something-Something V2: trained on one frame from each of 16 equal segments
 
 
@@ -118,6 +120,7 @@ class VideoClassifier:
         )
         processor = VideoMAEImageProcessor.from_pretrained(name_or_path, revision=revision, offline=offline)
         fit_warnings = check_fit(model.config, processor)
+        trained_sampling(processor.extra, model.config.num_frames)  # refused now, not at the first video
         labels, label_warning = name_classes(model.config.id2label, model.config.num_labels)
         warnings = [*model.load_warnings, *processor.load_warnings, *fit_warnings]
         if label_warning:
@@ -148,9 +151,12 @@ class VideoClassifier:
             kind: "dense" or "segments"; None is dense with a stride, and else follows that data set too.
         """
         config = self.model.config
+        trained = trained_sampling(self.processor.extra, config.num_frames)
+        if trained is None:
+            trained = Sampling("segments" if config.num_labels == SSV2_NUM_LABELS else "dense", config.num_frames)
         if kind is None:
-            kind = "segments" if stride is None and config.num_labels == SSV2_NUM_LABELS else "dense"
-        return Sampling(kind, num_frames=config.num_frames, stride=DEFAULT_STRIDE if stride is None else stride)
+            kind = trained.kind if stride is None else "dense"
+        return Sampling(kind, config.num_frames, trained.stride if stride is None else stride)
 
     @cached_property
     def forward(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -289,6 +295,26 @@ def _open(path: str | os.PathLike[str], max_pixels: int, allow_images: bool) -> 
     if os.path.isdir(path):
         return PictureReader(os.fspath(path), max_pixels=max_pixels)
     return VideoReader(path, max_pixels=max_pixels, allow_images=allow_images)
+
+
+def trained_sampling(extra: Mapping[str, Any], num_frames: int) -> Sampling | None:
+    """How the frames were chosen that a checkpoint was trained on, if its processor file says so.
+
+    Args:
+        extra: of the processor.
+        num_frames: of a clip.
+
+    Raises:
+        ModelError: it says something that cannot be.
+    """
+    told = extra.get(FRAME_SAMPLING)
+    if told is None:
+        return None
+    try:
+        return Sampling(told["kind"], num_frames, operator.index(told["stride"]))
+    except (KeyError, TypeError, UsageError):
+        what = f"{FRAME_SAMPLING} is {told!r} in the processor file"
+        raise ModelError(what, 'It is such as {"kind": "dense", "stride": 4}.') from None
 
 
 def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:

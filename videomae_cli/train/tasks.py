@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..config.schema import Config, FinetuneConfig, MaskSection, PretrainConfig
 from ..data.dataset import ClipBatch, ClipRecipe, Draw, TrainingClips
 from ..data.manifest import Manifest
-from ..inference.classifier import VideoClassifier
+from ..inference.classifier import FRAME_SAMPLING, VideoClassifier
 from ..model.masking import Grid, random_mask, running_cell_mask, tube_mask
 from ..model.pretrained import PretrainedModel
 from ..model.videomae import VideoMAEForPreTraining, VideoMAEForVideoClassification
@@ -259,14 +259,14 @@ def processor_of(config: Config) -> VideoMAEImageProcessor:
         config: the recipe.
     """
     size_px = config.model.image_size
-    sampling = {"kind": config.data.sampling, "stride": config.data.stride}
-    return VideoMAEImageProcessor(
+    processor = VideoMAEImageProcessor(
         size={"shortest_edge": size_px},
         crop_size={"height": size_px, "width": size_px},
         image_mean=IMAGENET_MEAN,
         image_std=IMAGENET_STD,
-        frame_sampling=sampling,
     )
+    processor.extra[FRAME_SAMPLING] = {"kind": config.data.sampling, "stride": config.data.stride}
+    return processor
 
 
 def _freeze(model: nn.Module, config: FinetuneConfig) -> None:
