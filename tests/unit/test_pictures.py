@@ -68,6 +68,14 @@ def test_a_file_is_opened_as_a_video(tmp_path: Path) -> None:
         assert frame_numbers(video.read([5]).frames) == [5]
 
 
+def test_a_still_picture_is_a_video_only_if_asked_for(tmp_path: Path) -> None:
+    path = write_pictures(tmp_path, ["1.png"]) / "1.png"
+    with pytest.raises(VideoError, match="still picture"):
+        open_video(path)
+    with open_video(path, allow_images=True) as video:
+        assert video.info.num_frames == 1
+
+
 def test_no_picture(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="holds no pictures") as caught:
         open_video(str(tmp_path))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
@@ -196,11 +196,11 @@ def _read(
             except StopIteration:
                 return
             except MemoryError as error:
-                raise MachineError("out of memory while reading videos", "Use fewer --set data.num_workers.") from error
+                raise MachineError("out of memory while reading videos", "Use a smaller data.num_workers.") from error
             except (RuntimeError, OSError, EOFError) as error:
                 if not _has_one_ended(workers, error):
                     raise
-                hint = f"Memory or {_SHARED_MEMORY} may be full: use fewer --set data.num_workers, 0 for no process."
+                hint = f"Memory or {_SHARED_MEMORY} may be full: use a smaller data.num_workers; 0 starts no process."
                 raise MachineError("a process that reads videos was killed", hint) from error
             yield batch
     finally:
@@ -216,7 +216,8 @@ def _start(
     if num_workers:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["videomae_cli.data.dataset"])  # torch is imported once, not by each worker
-        with _ignored(_SIGNALS_TO_THE_GROUP):
+        resource_tracker.ensure_running()  # the server would start it, and that lets signals through again
+        with _held_back(_SIGNALS_TO_THE_GROUP):
             forkserver.ensure_running()
         options = {
             "multiprocessing_context": context,
@@ -239,17 +240,13 @@ def _start(
 
 
 @contextmanager
-def _ignored(signals: Sequence[signal.Signals]) -> Iterator[None]:
-    """What is started meanwhile ignores them from its first moment on."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may say so
-        yield
-        return
-    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in signals]
+def _held_back(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    """They come when this ends. What is started meanwhile inherits that, and never gets them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         yield
     finally:
-        for number, handler in before:
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(folder: str, _: int) -> None:

@@ -17,9 +17,8 @@ from ..errors import MachineError, ModelError, UsageError, VideoError
 from ..model.outputs import PredictionOutput
 from ..model.videomae import VideoMAEForVideoClassification
 from ..video.container import DEFAULT_MAX_PIXELS
-from ..video.pictures import PictureReader
+from ..video.pictures import open_video
 from ..video.processor import VideoMAEImageProcessor
-from ..video.reader import VideoReader
 from ..video.sampling import Sampling, SamplingKind, is_padded
 from .cpu import fast_forward
 from .device import choose_attention, choose_device, choose_dtype, memory_told
@@ -239,7 +238,8 @@ class VideoClassifier:
             raise UsageError(f"views must be at least 1x1, not {num_segments}x{num_crops}")
         sampling = self.sampling(stride, sampling_kind)
         with memory_told(f"for {num_segments}x{num_crops} views of {os.fspath(path)!r}", "Use fewer --views."):
-            with _open(path, max_pixels or DEFAULT_MAX_PIXELS, allow_images) as video:
+            limit = max_pixels or DEFAULT_MAX_PIXELS
+            with open_video(path, max_pixels=limit, allow_images=allow_images) as video:
                 info = video.info
                 segments = sampling.indices(info.num_frames, num_segments=num_segments)
                 clip = video.read([index for segment in segments for index in segment])
@@ -289,12 +289,6 @@ class VideoClassifier:
             video=prepared.video,
             warnings=prepared.warnings,
         )
-
-
-def _open(path: str | os.PathLike[str], max_pixels: int, allow_images: bool) -> VideoReader | PictureReader:
-    if os.path.isdir(path):
-        return PictureReader(os.fspath(path), max_pixels=max_pixels)
-    return VideoReader(path, max_pixels=max_pixels, allow_images=allow_images)
 
 
 def trained_sampling(extra: Mapping[str, Any], num_frames: int) -> Sampling | None:

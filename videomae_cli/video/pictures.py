@@ -20,20 +20,27 @@ from .reader import VideoInfo, VideoReader
 from .suffixes import IMAGE_SUFFIXES
 
 
-def open_video(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS, num_threads: int = 2) -> VideoReader | PictureReader:
+def open_video(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    allow_images: bool = False,
+    num_threads: int = 2,
+) -> VideoReader | PictureReader:
     """Open a video file or a folder of pictures; use it in a `with` statement.
 
     Args:
         path: the file or the folder.
         max_pixels: frames of more are refused.
+        allow_images: takes a still picture for a video of one frame.
         num_threads: for decoding a video, 0 for one a core.
 
     Raises:
         VideoError: it cannot be read as a video; its `kind` says why.
     """
     if os.path.isdir(path):
-        return PictureReader(path, max_pixels=max_pixels)
-    return VideoReader(path, max_pixels=max_pixels, num_threads=num_threads)
+        return PictureReader(os.fspath(path), max_pixels=max_pixels)
+    return VideoReader(path, max_pixels=max_pixels, allow_images=allow_images, num_threads=num_threads)
 
 
 class PictureReader:
