@@ -1,4 +1,8 @@
-"""Videos whose classes only motion separates: any single frame of one could be a frame of any other."""
+"""Videos whose classes only motion separates.
+
+Three soft, bright balls drift together over a plain, dark ground, and come back in at the opposite edge. Their
+places are uniform at all times, whatever the direction: a single frame says nothing about the class.
+"""
 
 from __future__ import annotations
 
@@ -12,43 +16,71 @@ from av.video.stream import VideoStream
 
 DIRECTIONS = {"down": (1, 0), "left": (0, -1), "right": (0, 1), "up": (-1, 0)}  # (y, x), in pictures
 
-
-def texture(rng: np.random.Generator, size_px: int, grain_px: int) -> npt.NDArray[np.uint8]:
-    """A smooth random picture that repeats at its edges, (size, size, 3)."""
-    coarse = rng.integers(0, 256, (size_px // grain_px, size_px // grain_px, 3)).astype(np.float64)
-    picture = coarse.repeat(grain_px, 0).repeat(grain_px, 1)
-    for axis in (0, 1):  # a box filter, wrapped around
-        picture = sum(np.roll(picture, k - grain_px // 2, axis) for k in range(grain_px)) / grain_px
-    return picture.astype(np.uint8)
+_NUM_BALLS = 3
+_FPS = 24
 
 
-def write_motion(path: Path, direction: str, seed: int, *, num_frames: int = 24, size_px: int = 64) -> Path:
-    """A textured ground that moves steadily in one direction, at a random speed from a random place."""
+def motion_frames(
+    direction: str, seed: int, *, num_frames: int = 12, size_px: int = 32, still: bool = False
+) -> npt.NDArray[np.uint8]:
+    """The pictures of one video, uint8 (T, H, W, 3).
+
+    Args:
+        direction: one of `DIRECTIONS`.
+        seed: of colours, places and speed; videos of one seed begin alike, whatever the direction.
+        num_frames: T.
+        size_px: H and W.
+        still: every frame is the last one.
+    """
     rng = np.random.default_rng(seed)
-    ground = texture(rng, 2 * size_px, 8)
-    speed = rng.uniform(1.5, 3.5)
-    start = rng.integers(0, 2 * size_px, 2)
-    y, x = DIRECTIONS[direction]
+    ground = rng.uniform(0, 60, 3)
+    colours = rng.uniform(120, 255, (_NUM_BALLS, 3))
+    starts = rng.uniform(0, size_px, (_NUM_BALLS, 2))
+    step = np.array(DIRECTIONS[direction]) * size_px * rng.uniform(1 / 16, 1 / 8)
+    pixels = np.stack(np.mgrid[:size_px, :size_px], axis=-1)  # (H, W, 2)
+    frames = np.empty((num_frames, size_px, size_px, 3), np.uint8)
+    for k in range(num_frames):
+        picture = np.broadcast_to(ground, (size_px, size_px, 3))
+        for colour, start in zip(colours, starts, strict=True):
+            place = start + step * (num_frames - 1 if still else k)
+            away = (pixels - place + size_px / 2) % size_px - size_px / 2  # the shorter way around
+            share = np.exp(-(away**2).sum(-1, keepdims=True) / (2 * (size_px / 9) ** 2))
+            picture = picture + share * (colour - picture)
+        frames[k] = picture.round()
+    return frames
+
+
+def write_motion(path: Path, frames: npt.NDArray[np.uint8]) -> Path:
+    """Encode pictures as an mp4.
+
+    Args:
+        path: of the file; its folder is made.
+        frames: uint8 (T, H, W, 3).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=24, options={"preset": "ultrafast", "crf": "23"})
+        stream = out.add_stream("libx264", rate=_FPS, options={"preset": "ultrafast", "crf": "18", "threads": "1"})
         assert isinstance(stream, VideoStream)
-        stream.width = stream.height = size_px
+        stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 24)
-        for k in range(num_frames):
-            offset = (start + np.round(k * speed) * np.array([y, x])).astype(int)
-            picture = np.roll(ground, tuple(offset), (0, 1))[:size_px, :size_px]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            frame.pts, frame.time_base = k, Fraction(1, 24)
+        stream.codec_context.time_base = Fraction(1, _FPS)
+        for k, picture in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, _FPS)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
 
 
-def write_motions(folder: Path, per_class: int, *, first_seed: int = 0) -> Path:
-    """A folder for each direction, with so many videos in it."""
-    for number, direction in enumerate(DIRECTIONS):
-        for k in range(per_class):
-            write_motion(folder / direction / f"{k:04d}.mp4", direction, first_seed + 10_000 * number + k)
+def write_motions(folder: Path, seeds: range, *, still: bool = False) -> Path:
+    """A folder for each direction, with a video of each seed in it.
+
+    Args:
+        folder: where to.
+        seeds: of the videos; sets that share none have no video in common.
+        still: videos of one repeated frame, which have nothing but their label of the motion.
+    """
+    for direction in DIRECTIONS:
+        for seed in seeds:
+            write_motion(folder / direction / f"{seed:04d}.mp4", motion_frames(direction, seed, still=still))
     return folder

@@ -44,7 +44,8 @@ def pretrain(
     Exit code 0: trained; 1: too many unreadable videos; 2: usage; 3: model; 4: device, memory or disk; 5: the loss
     was not finite; 70: a bug; 130, 143: stopped by SIGINT, SIGTERM, with a checkpoint for --resume.
 
-    Several processes: torchrun --nproc-per-node N -m videomae_cli pretrain ...
+    Several processes: torchrun --nproc-per-node N -m videomae_cli pretrain ...; with --max-restarts M before -m and
+    --resume at the end, training goes on by itself when one of them dies.
     """
     arguments = {"data.train": data, "data.root": root, "init": init, "run.device": device}
     chosen = load("pretrain", _source(config, output, resume), overrides or [], arguments)
@@ -72,7 +73,8 @@ def finetune(
     Exit code 0: trained; 1: too many unreadable videos; 2: usage; 3: model; 4: device, memory or disk; 5: the loss
     was not finite; 70: a bug; 130, 143: stopped by SIGINT, SIGTERM, with a checkpoint for --resume.
 
-    Several processes: torchrun --nproc-per-node N -m videomae_cli finetune ...
+    Several processes: torchrun --nproc-per-node N -m videomae_cli finetune ...; with --max-restarts M before -m and
+    --resume at the end, training goes on by itself when one of them dies.
     """
     arguments = {
         "data.train": data,
@@ -100,7 +102,7 @@ def _run(
         return 0
     if config.data.train is None:
         raise UsageError("there are no videos to train on", "Name a folder or a list with --data.")
-    if output is None and not dry_run:
+    if output in (None, Path()) and not dry_run:
         raise UsageError("there is no place for the trained model", "Name a folder with -o.")
     is_first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started
     speaker = Speaker(quiet=quiet or not is_first, verbose=False, debug=debug)
@@ -129,7 +131,7 @@ def _report(folder: Path, evaluation: Evaluation | None, config: Any, speaker: S
     except ImportError:
         speaker.note("no curves.svg: it needs matplotlib. Run pip install 'videomae[plots]'.")
     if evaluation is not None:
-        sys.stdout.write(render_accuracy_lines(evaluation.totals, evaluation.per_class))
         about = {"model": str(folder), "data": config.data.validation or config.data.train, "views": config.views}
         write_evaluation(folder, evaluation, about, speaker)
+        sys.stdout.write(render_accuracy_lines(evaluation.totals, evaluation.per_class))
     speaker.note(f"the model is in {folder}")

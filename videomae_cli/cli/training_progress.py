@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .classify import Speaker
 
 PLAIN_INTERVAL_SECONDS = 10.0
+ACCURACIES = ("top1", "top5", "mean_class")
 
 
 class TrainingProgress:
@@ -55,7 +56,7 @@ class TrainingProgress:
         if self._speaker.quiet:
             return
         if "loss" not in row:  # of a validation
-            found = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if isinstance(value, float))
+            found = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name in ACCURACIES)
             self.note(f"validation at step {row['step']}: {found}")
             return
         line = describe(row)

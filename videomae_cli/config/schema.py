@@ -91,8 +91,8 @@ class OptimSection:
     """AdamW and its schedule: warm-up from 0, then half a cosine, both by step.
 
     Args:
-        lr: learning rate for 256 videos in a step; scaled by batch_size / 256, as is `min_lr`.
-        min_lr: at the end, for 256 videos.
+        lr: learning rate for 256 videos in a step; scaled by batch_size / 256.
+        min_lr: at the end; not scaled.
         batch_size: videos in a step, over all devices.
         micro_batch: videos in one forward pass on one device; a step adds up the gradients of as many as it takes.
         epochs: passes over the videos.
@@ -104,7 +104,8 @@ class OptimSection:
         clip_grad: largest norm of the gradient; None does not clip.
         ema: decay of a moving average of the weights, which is then what is validated and saved; None keeps none.
         precision: of the arithmetic; weights stay float32. "auto" is bfloat16 where a GPU has it, else float32.
-        max_bad_steps: steps in a row whose loss or gradient is not finite (they are skipped) before the run stops.
+        max_bad_steps: steps in a row whose loss or gradient is not finite (they are skipped) before the run stops; an
+            epoch of them is the most in any case.
         compile: compile the model with torch.compile.
     """
 

@@ -1,6 +1,7 @@
 """Checkpoints of a run: a folder for each, whole or not there at all.
 
-    OUT/checkpoints/step-00001234/model.safetensors, optimizer.safetensors, ema.safetensors, state.json, complete.json
+    OUT/checkpoints/step-00001234/model.safetensors, optimizer.safetensors, average.safetensors, state.json,
+        complete.json
 
 `complete.json` is written last and holds the SHA-256 of the others; the folder gets its name when all is on the disk.
 Nothing is pickled.
@@ -9,7 +10,6 @@ Nothing is pickled.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import re
@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import MachineError, ModelError
 from ..weights.read import read_json, read_tensors
-from ..weights.write import sync, write_atomically
+from ..weights.write import sync, write_atomically, write_safetensors
 
 _MARKER = "complete.json"
 _STATE = "state.json"
@@ -86,7 +85,7 @@ class Checkpoints:
         try:
             for name, group in tensors.items():
                 whole = {key: tensor.contiguous() for key, tensor in group.items()}
-                write_atomically(partial / f"{name}.safetensors", functools.partial(save_file, whole))
+                write_safetensors(partial / f"{name}.safetensors", whole)
             write_atomically(partial / _STATE, _json({**state, "step": step}))
             sums = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
             write_atomically(partial / _MARKER, _json({"sha256": sums}))
@@ -94,9 +93,10 @@ class Checkpoints:
                 shutil.rmtree(final)
             partial.replace(final)
             sync(self.folder)
-        except OSError as error:
-            hint = "Choose a folder that is writable and has room."
-            raise MachineError(f"cannot write {final}: {error.strerror or error}", hint) from None
+        except (OSError, MachineError) as error:
+            reason = str(error).replace(partial.name, final.name)
+            hint = "Free some space, and go on with --resume from the checkpoint before."
+            raise MachineError(f"the checkpoint cannot be written: {reason}", hint) from None
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return final
@@ -115,12 +115,20 @@ class Checkpoints:
         Args:
             warn: is told of each that is not.
         """
-        for path in reversed(self._paths()):
-            try:
-                return self.read(path)
-            except ModelError as error:
-                warn(f"{error.message}; the one before is used")
-        return None
+        return next(filter(None, (self.whole(path, warn) for path in reversed(self._paths()))), None)
+
+    def whole(self, path: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+        """One, if it is whole.
+
+        Args:
+            path: its folder.
+            warn: is told if it is not.
+        """
+        try:
+            return self.read(path)
+        except ModelError as error:
+            warn(f"warning: {error.message}; it is passed over")
+            return None
 
     def read(self, path: Path) -> Checkpoint:
         """Verify one.
@@ -134,21 +142,26 @@ class Checkpoints:
         marker = path / _MARKER
         if not marker.exists():
             raise ModelError(f"checkpoint {path} is not complete")
-        for name, expected in read_json(marker).get("sha256", {}).items():
+        sums = read_json(marker).get("sha256")
+        if not isinstance(sums, dict) or _STATE not in sums:
+            raise ModelError(f"checkpoint {path} is damaged: {_MARKER}")
+        for name, expected in sums.items():
             file = path / Path(name).name
             if not file.is_file() or _sha256(file) != expected:
                 raise ModelError(f"checkpoint {path} is damaged: {name}")
         state = read_json(path / _STATE)
         return Checkpoint(path, int(state["step"]), state)
 
-    def prune(self, keep: int, spared: Path | None) -> None:
-        """Remove old ones, and what a killed process left half-written.
+    def prune(self, step: int, keep: int, spared: Path | None) -> None:
+        """Remove old ones, those that were passed over as damaged, and what a killed process left half-written.
 
         Args:
+            step: of the newest; what says that it is of a later one was passed over.
             keep: how many of the newest stay.
             spared: one more that stays.
         """
-        stale = [path for path in self._paths()[:-keep] if path != spared]
+        kept = [path for path in self._paths() if path <= self.path(step)][-keep:]
+        stale = [path for path in self._paths() if path not in kept and path != spared]
         for path in (*stale, *self.folder.glob(f"{_PARTIAL}*")):
             with contextlib.suppress(OSError):  # first the marker: what is left of a removal is not taken for whole
                 (path / _MARKER).unlink(missing_ok=True)

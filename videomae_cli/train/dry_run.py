@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from torch import Tensor
 from ..config.schema import Config, FinetuneConfig, with_values
 from ..data.dataset import ClipBatch, Draw
 from ..data.manifest import Sample
-from ..errors import DivergedError, VideoError
+from ..errors import DivergedError, UsageError, VideoError
 from ..video.pictures import open_video
 from .distributed import joined
 from .loop import Training, Watcher
@@ -50,6 +51,8 @@ def rehearse(config: Config, watcher: Watcher) -> int:
     videos = read_videos(config)
     if isinstance(config, FinetuneConfig):  # a batch of mixed clips has a lowest loss that is not 0
         config = with_values(config, _WITHOUT_MIXING)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--dry-run is for one process", "Run it without torchrun.")
     with joined(config.run.device) as ranks:
         task = make_task(config, videos)
         training = Training(task, config, Path(), ranks, watcher)

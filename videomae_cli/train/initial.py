@@ -10,6 +10,7 @@ from torch import nn
 
 from ..config.schema import ModelSection, model_fields
 from ..errors import UsageError
+from ..model.checks import pair
 from ..model.config import PRESETS, VideoMAEConfig
 from ..model.videomae import VideoMAEForPreTraining, VideoMAEForVideoClassification, VideoMAEModel
 from ..weights.hub import locate
@@ -19,11 +20,17 @@ from ..weights.read import read_tensors
 _LAYER_NORM_EPS = 1e-6  # V1; transformers reads it from config.json, except the head's, which is 1e-5 there
 _HEAD_SCALE = 1e-3  # of a fresh classifier: V1's init_scale
 # What the weights of an encoder mean; the shapes of the weights do not show all of it.
-_ARCHITECTURE = (
+_ENCODER = (
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
-    *("patch_size", "tubelet_size"),
+    *("num_channels", "patch_size", "tubelet_size"),
 )
-_KEPT = ("hidden_act", "qkv_bias", "layer_norm_eps")  # of a checkpoint's configuration, which recipes do not name
+_DECODER = (
+    *("decoder_hidden_size", "decoder_num_hidden_layers"),
+    *("decoder_num_attention_heads", "decoder_intermediate_size"),
+)
+# Of a checkpoint's configuration, which recipes do not name.
+_KEPT = ("hidden_act", "qkv_bias", "layer_norm_eps")
+_KEPT_IN_PRETRAINING = (*_KEPT, "head_layer_norm_eps", "use_mean_pooling")
 
 
 def model_config(section: ModelSection, **options: Any) -> VideoMAEConfig:
@@ -44,7 +51,7 @@ def new_pretraining_model(config: VideoMAEConfig, attention: str, init: str | No
     """A masked autoencoder to train.
 
     Args:
-        config: from `model_config`.
+        config: from `model_config`; takes over what only the checkpoint knows.
         attention: "sdpa" or "eager".
         init: a pretraining checkpoint to go on from; None draws weights (Xavier-uniform matrices, as V1).
 
@@ -53,8 +60,12 @@ def new_pretraining_model(config: VideoMAEConfig, attention: str, init: str | No
         ModelError: it cannot be found or loaded.
     """
     if init is not None:
-        _check_architecture(config, VideoMAEConfig.from_pretrained(init), init)
-        return VideoMAEForPreTraining.from_pretrained(init, attn_implementation=attention).train()
+        found = VideoMAEForPreTraining.from_pretrained(init)
+        _check_architecture(config, found.config, (*_ENCODER, *_DECODER), init)
+        _keep(config, found.config, _KEPT_IN_PRETRAINING)
+        model = VideoMAEForPreTraining(config, attention)
+        model.load_state_dict(found.state_dict())
+        return model
     model = VideoMAEForPreTraining(config, attention)
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -69,7 +80,7 @@ def new_classifier(
     """A classifier to fine-tune.
 
     Args:
-        config: from `model_config`; with mean pooling, as V1 fine-tunes.
+        config: from `model_config`, with mean pooling, as V1 fine-tunes; takes over what only the checkpoint knows.
         attention: "sdpa" or "eager".
         init: a checkpoint whose encoder is carried over, and its head too if that names the same classes; None draws
             all weights (truncated normal, as V1).
@@ -86,18 +97,16 @@ def new_classifier(
         model = VideoMAEForVideoClassification(config, attention)
         _draw(model)
         return model, ["all weights are drawn at random"]
-    encoder = VideoMAEModel.from_pretrained(init, attn_implementation=attention)
-    _check_architecture(config, encoder.config, init)
-    for name in _KEPT:
-        setattr(config, name, getattr(encoder.config, name))
+    encoder = VideoMAEModel.from_pretrained(init)
+    _check_architecture(config, encoder.config, _ENCODER, init)
+    _keep(config, encoder.config, _KEPT)
     model = VideoMAEForVideoClassification(config, attention)
     _draw(model)
-    found = encoder.state_dict()
-    carried = {name: tensor.clone() for name, tensor in found.items() if not name.startswith("norm.")}
-    missing, unexpected = model.videomae.load_state_dict(carried, strict=False)
-    assert not missing and not unexpected, (missing, unexpected)
+    has_norm, encoder.norm = encoder.norm is not None, None
+    carried = encoder.state_dict()
+    model.videomae.load_state_dict(carried)
     report = [f"{init}: {len(carried)} tensors of the encoder are carried over"]
-    if encoder.norm is not None:
+    if has_norm:
         report.append("its final norm is dropped: fc_norm, after the mean over tokens, is new")
     return model, [*report, *_carry_head(model, init, encoder.config, labels)]
 
@@ -125,8 +134,13 @@ def _draw(model: VideoMAEForVideoClassification) -> None:
             model.classifier.weight.mul_(_HEAD_SCALE)
 
 
-def _check_architecture(wanted: VideoMAEConfig, found: VideoMAEConfig, init: str) -> None:
-    differing = [name for name in _ARCHITECTURE if getattr(wanted, name) != getattr(found, name)]
+def _keep(config: VideoMAEConfig, found: VideoMAEConfig, names: Sequence[str]) -> None:
+    for name in names:
+        setattr(config, name, getattr(found, name))
+
+
+def _check_architecture(wanted: VideoMAEConfig, found: VideoMAEConfig, names: Sequence[str], init: str) -> None:
+    differing = [name for name in names if pair(getattr(wanted, name)) != pair(getattr(found, name))]
     if differing:
         lines = (f"{name} is {getattr(found, name)}, the recipe's {getattr(wanted, name)}" for name in differing)
         raise UsageError(

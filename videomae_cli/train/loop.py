@@ -49,11 +49,11 @@ class Watcher(Protocol):
 
 @dataclass
 class _Sums:
-    """Over the steps since the last line of metrics."""
+    """Over the steps since the last line of metrics; times begin anew where a run goes on."""
 
     loss: float = 0.0
     num_clips: float = 0.0
-    num_steps: int = 0
+    num_timed_steps: int = 0
     waited_seconds: float = 0.0
     started: float = 0.0
 
@@ -98,7 +98,8 @@ class Training:
         self.num_bad_steps = 0  # in a row
         self.gradient_norm = math.nan
         self.best: dict[str, float] = {}  # "score" and "step"
-        self.unreadable: dict[str, str] = {}
+        self.unreadable: dict[str, str] = {}  # since this process began: they may have been mended before
+        self.sums = _Sums()
 
     # ---- the loop ----------------------------------------------------------------------------------------------------
 
@@ -113,22 +114,23 @@ class Training:
             VideoError: too many videos cannot be read.
             MachineError: out of memory, or the disk is full.
         """
+        if self.ranks.is_first:
+            self.metrics.cut_after(self.step)
         batches = self._batches() if self.step < self.num_steps else iter(())
-        sums, last_save = _Sums(started=time.monotonic()), time.monotonic()
+        self.sums.started = last_save = time.monotonic()
         while self.step < self.num_steps:
             is_due = time.monotonic() - last_save > 60 * self.config.run.checkpoint_minutes
-            stop_code, is_due = self._train_step(batches, sums, is_due)
+            stop_code, is_due = self._train_step(batches, is_due)
             ends_epoch = self.step % self.steps_per_epoch == 0
             if self.step % self.config.run.log_steps == 0 or ends_epoch:
-                self._log(sums)
-                sums = _Sums(started=time.monotonic())
+                self._log()
             if ends_epoch:
                 is_due |= self._end_epoch()
-                sums.started = time.monotonic()
+                self.sums.started = time.monotonic()
             if is_due or stop_code:
                 self.save()
                 last_save = time.monotonic()
-            if stop_code and self.step < self.num_steps:
+            if stop_code:
                 return stop_code
         return 0
 
@@ -143,9 +145,10 @@ class Training:
             rank=self.ranks.rank,
             world_size=self.ranks.world_size,
         )
-        return training_loader(self.task.clips, draws, self.config.data.num_workers, self.watcher.note)
+        num_workers, pins = self.config.data.num_workers, self.ranks.device.type == "cuda"
+        return training_loader(self.task.clips, draws, num_workers, self.watcher.note, pin_memory=pins)
 
-    def _train_step(self, batches: Iterator[ClipBatch], sums: _Sums, is_due: bool) -> tuple[int, bool]:
+    def _train_step(self, batches: Iterator[ClipBatch], is_due: bool) -> tuple[int, bool]:
         """One step of the optimiser; returns what the processes agreed on: a signal's exit code, and to save."""
         optim = self.config.optim
         lr = self.lr(self.step)
@@ -160,25 +163,25 @@ class Training:
         loss, all_clips, num_unreadable, *codes, save = self.ranks.total(
             torch.tensor(told, dtype=torch.float64, device=_sum_device(self.ranks.device))
         ).tolist()
-        # float16 overflows now and then: the scaler skips that step by itself, and scales less.
-        is_bad = not math.isfinite(loss) or (not math.isfinite(norm) and not self.scaler.is_enabled())
+        # float16 overflows now and then: the scaler skips that step by itself, and scales less the next time.
+        is_bad = not math.isfinite(loss) or (not math.isfinite(norm) and self.scaler.get_scale() <= 1)
         if is_bad:
             self.watcher.note(
                 f"step {self.step}: the loss is {loss:g}, the gradient's norm {norm:g}; the step is skipped"
             )
         else:
             self.scaler.step(self.optimizer)
-            self.scaler.update()
             if self.average:
                 self.average.update()
-            sums.loss += loss
-            sums.num_clips += all_clips
+            self.sums.loss += loss
+            self.sums.num_clips += all_clips
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        sums.num_steps += 1
-        sums.waited_seconds += waited_seconds
+        self.sums.num_timed_steps += 1
+        self.sums.waited_seconds += waited_seconds
         self.step += 1
         self.num_bad_steps = self.num_bad_steps + 1 if is_bad else 0
-        self._check_limits(int(num_unreadable), optim.max_bad_steps)
+        self._check_limits(int(num_unreadable))
         stop_code = next(
             (known for known, flag in zip(reversed(SIGNAL_EXITS), reversed(codes), strict=True) if flag), 0
         )
@@ -210,31 +213,35 @@ class Training:
                     self.watcher.note(f"warning: passed over: {message}")
             yield batch
 
-    def _check_limits(self, num_unreadable: int, max_bad_steps: int) -> None:
-        max_bad = self.config.data.max_bad
-        if num_unreadable > max_bad:
-            named = "".join(f"\n  {message}" for message in list(self.unreadable.values())[:_MAX_NAMED])
-            hint = "Mend or remove them, or raise data.max_bad."
-            raise VideoError(
-                "damaged", f"{num_unreadable} videos cannot be read, data.max_bad is {max_bad}:{named}", hint
-            )
-        if self.num_bad_steps > max_bad_steps:
+    def _check_limits(self, num_unreadable: int) -> None:
+        max_bad, num_videos = self.config.data.max_bad, self.task.clips.num_videos
+        limit = min(max_bad, num_videos - 1)
+        if num_unreadable > limit:
+            found = {path: said for one in self.ranks.gather(self.unreadable) for path, said in one.items()}
+            if len(found) > limit:  # one that several processes met counts once
+                self.save()
+                named = "".join(f"\n  {said}" for said in list(found.values())[:_MAX_NAMED])
+                what = f"{len(found)} of {num_videos} videos cannot be read, data.max_bad is {max_bad}:{named}"
+                hint = "Mend them or raise data.max_bad, and go on with --resume; to leave them out, begin anew."
+                raise VideoError("damaged", what, hint)
+        if self.num_bad_steps > min(self.config.optim.max_bad_steps, self.steps_per_epoch):
             self.save()
             raise DivergedError(
                 f"the loss was not finite for {self.num_bad_steps} steps in a row, up to step {self.step}",
-                "Lower optim.lr, set optim.clip_grad, or use float32. The checkpoint before is kept.",
+                "Begin anew with a lower optim.lr, with optim.clip_grad, or with optim.precision=float32.",
             )
 
-    def _log(self, sums: _Sums) -> None:
-        seconds = time.monotonic() - sums.started
-        per_step = seconds / sums.num_steps
+    def _log(self) -> None:
+        sums, self.sums = self.sums, _Sums(started=time.monotonic())
+        seconds = self.sums.started - sums.started
+        per_step = seconds / sums.num_timed_steps
         row = {
             "step": self.step,
             "epoch": self.step / self.steps_per_epoch,
             "loss": sums.loss / sums.num_clips if sums.num_clips else math.nan,
             "lr": self.lr(self.step - 1),
             "gradient_norm": self.gradient_norm,
-            "clips_per_second": sums.num_clips / seconds,
+            "clips_per_second": self.config.optim.batch_size * self.task.clips_per_video / per_step,
             "data_wait": sums.waited_seconds / seconds,
             "steps_left": self.num_steps - self.step,
             "seconds_left": per_step * (self.num_steps - self.step),
@@ -279,12 +286,12 @@ class Training:
             state = {
                 "best": self.best,
                 "num_bad_steps": self.num_bad_steps,
-                "unreadable": self.unreadable,
+                "sums": {"loss": self.sums.loss, "num_clips": self.sums.num_clips},
                 "scaler": self.scaler.state_dict(),
                 "fingerprint": self.task.fingerprint,
             }
             self.checkpoints.save(self.step, groups, state)
-            self.checkpoints.prune(max(2, self.config.run.keep_checkpoints), self.best_path())
+            self.checkpoints.prune(self.step, max(2, self.config.run.keep_checkpoints), self.best_path())
         self.ranks.wait()
 
     def best_model(self) -> PretrainedModel:
@@ -320,15 +327,17 @@ class Training:
         groups = {name: checkpoint.tensors(name) for name in ("model", "optimizer", "average") if checkpoint.has(name)}
         restore(self.task.model, self.optimizer, self.average, groups)
         self._restore_counts(checkpoint)
-        if self.ranks.is_first:
-            self.metrics.cut_after(self.step)
         return True
 
     def _restore_counts(self, checkpoint: Checkpoint) -> None:
         self.step = checkpoint.step
         self.num_bad_steps = checkpoint.state["num_bad_steps"]
+        self.sums = _Sums(**checkpoint.state["sums"])
         self.best = checkpoint.state["best"]
-        self.unreadable = dict(checkpoint.state["unreadable"]) if self.ranks.is_first else {}
+        best_path = self.best_path()
+        if best_path and not self.checkpoints.whole(best_path, self.watcher.note):
+            self.best = {}
+            self.watcher.note("the best weights so far are lost; the best from here on will be saved")
         self.scaler.load_state_dict(checkpoint.state["scaler"])
 
 

@@ -13,7 +13,9 @@ from ..config.load import load
 from ..config.schema import Config, FinetuneConfig, PretrainConfig
 from ..data.manifest import Manifest, read_manifest, split
 from ..errors import MachineError, UsageError
-from ..weights.write import write_atomically
+from ..inference.device import memory_told
+from ..model.config import CONFIG_FILE
+from ..weights.write import WEIGHTS_NAME, write_atomically
 from .distributed import Ranks, joined
 from .evaluate import Evaluation
 from .loop import Training, Watcher
@@ -65,6 +67,9 @@ def read_videos(config: Config) -> Videos:
     if data.train is None:
         raise UsageError("there are no videos to train on", "Name a folder or a list with --data.")
     training = read_manifest(data.train, root=data.root, labelled=labelled)
+    if labelled and len(training.labels) < 2:
+        hint = "There must be two classes at least. Perhaps the folder above it is meant."
+        raise UsageError(f"{data.train!r} has a single class, {training.labels[0]!r}", hint)
     if data.validation is not None:
         labels = training.labels if labelled else None
         return Videos(training, read_manifest(data.validation, root=data.root, labels=labels, labelled=labelled))
@@ -103,22 +108,31 @@ def train(config: Config, folder: Path, watcher: Watcher, *, resume: bool) -> Ou
         VideoError: too many videos cannot be read.
     """
     videos = read_videos(config)
-    with joined(config.run.device) as ranks, _sole_writer(folder, ranks):
-        _check_folder(config, folder, resume)
-        task = make_task(config, videos)
-        training = Training(task, config, folder, ranks, watcher)
-        if ranks.is_first:
-            write_atomically(folder / CONFIG_NAME, dump(config).encode())
-        for line in (*task.notes, *introduction(config, training, videos)):
-            watcher.note(line)
-        if resume and training.resume():
-            watcher.note(f"resumed at step {training.step} of {training.num_steps}")
-        ranks.wait()
-        code = training.run()
-        if code:
-            watcher.note(f"stopped at step {training.step}; go on with --resume")
-            return Outcome(code)
-        return _finish(task, training, config, folder, ranks, watcher)
+    hint = f"Lower optim.micro_batch (it is {config.optim.micro_batch}), or use a smaller model."
+    with joined(config.run.device) as ranks, _sole_writer(folder, ranks), memory_told(f"on {ranks.device}", hint):
+        # In a function, so that the model is gone before the process group is: DDP's part of it, if it is the last to
+        # know the group (torch 2.13), ends it while it holds Python's lock, and waits for a thread that wants the lock.
+        return _train(config, videos, folder, ranks, watcher, resume)
+
+
+def _train(config: Config, videos: Videos, folder: Path, ranks: Ranks, watcher: Watcher, resume: bool) -> Outcome:
+    _check_folder(config, folder, resume)
+    task = make_task(config, videos)
+    training = Training(task, config, folder, ranks, watcher)
+    for line in (*task.notes, *introduction(config, training, videos)):
+        watcher.note(line)
+    if resume and training.resume():
+        watcher.note(f"resumed at step {training.step} of {training.num_steps}")
+    elif resume:
+        watcher.note("there is no whole checkpoint to go on from: training begins at step 0")
+    if ranks.is_first:  # after all that could refuse it
+        write_atomically(folder / CONFIG_NAME, dump(config).encode())
+    ranks.wait()
+    code = training.run()
+    if code:
+        watcher.note(f"stopped at step {training.step}; go on with --resume")
+        return Outcome(code)
+    return _finish(task, training, config, folder, ranks, watcher)
 
 
 def introduction(config: Config, training: Training, videos: Videos) -> Iterator[str]:
@@ -134,6 +148,7 @@ def introduction(config: Config, training: Training, videos: Videos) -> Iterator
     trainable, total = model.num_parameters(only_trainable=True), model.num_parameters()
     yield f"model: {total / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M trained, {training.dtype} on {ranks.device}"
     classes = f" of {len(videos.training.labels)} classes" if videos.training.labels else ""
+    yield from dict.fromkeys((*videos.training.notes, *videos.validation.notes))
     yield f"data: {len(videos.training.samples)} videos{classes}, {len(videos.validation.samples)} for validation"
     parts = f"{ranks.world_size} processes x {training.gradients.num_micro_batches} x {optim.micro_batch}"
     yield f"batch: {optim.batch_size} videos a step = {parts}; {config.data.repeats} clips of each"
@@ -185,11 +200,15 @@ def _sole_writer(folder: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def _check_folder(config: Config, folder: Path, resume: bool) -> None:
-    """Refuse to mix two runs."""
-    if not (folder / "checkpoints").exists():
-        return
-    if not resume:
+    """Refuse to mix two runs, or to write over a model."""
+    found = [name for name in ("checkpoints", CONFIG_FILE, WEIGHTS_NAME) if (folder / name).exists()]
+    if found and not (folder / CONFIG_NAME).exists():
+        hint = "It is not the folder of a run: choose another with -o."
+        raise UsageError(f"{folder} holds {found[0]}, and no {CONFIG_NAME}", hint)
+    if found and not resume:
         raise UsageError(f"{folder} holds a run already", "Go on with it by --resume, or choose another -o.")
+    if "checkpoints" not in found:
+        return
     path = str(folder / CONFIG_NAME)
     former: Config = load("pretrain", path) if isinstance(config, PretrainConfig) else load("finetune", path)
     changed = [line for line in differences(former, config) if not _is_free(line)]

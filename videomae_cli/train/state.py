@@ -7,19 +7,11 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
+from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..model.pretrained import PretrainedModel
-
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # however the model is sharded
 
 
 class Average:
@@ -49,10 +41,11 @@ class Average:
         finally:
             self._swap()
 
+    @torch.no_grad()
     def restart(self) -> None:
         """Begin again at the model's weights."""
-        with torch.no_grad():
-            torch._foreach_copy_(self._averages, [p.detach() for p in self._parameters])
+        for parameter, average in zip(self._parameters, self._averages, strict=True):
+            average.copy_(parameter)
 
     @torch.no_grad()
     def _swap(self) -> None:
@@ -71,18 +64,18 @@ def gather(model: nn.Module, optimizer: torch.optim.Optimizer, average: Average 
         average: of its weights.
 
     Returns:
-        Groups "model", "optimizer" (as "blocks.0.norm1.weight.exp_avg") and "average", on the CPU.
+        Groups "model", "optimizer" (as "blocks.0.norm1.weight.exp_avg") and "average", copies on the CPU; in all
+        processes but the first they are empty.
     """
-    moments = cast(dict[str, dict[str, Tensor]], get_optimizer_state_dict(model, optimizer, options=_WHOLE)["state"])
-    groups = {
-        "model": _tensors(get_model_state_dict(model, options=_WHOLE)),
-        "optimizer": {f"{name}.{key}": value for name, state in moments.items() for key, value in state.items()},
+    moments = {
+        f"{name}.{kind}": tensor
+        for name, parameter in model.named_parameters()
+        for kind, tensor in optimizer.state.get(parameter, {}).items()
     }
+    groups = {"model": _on_cpu(model.state_dict()), "optimizer": _on_cpu(moments)}
     if average is not None:
         with average.in_place():
-            groups["average"] = {
-                name: tensor.clone() for name, tensor in _tensors(get_model_state_dict(model, options=_WHOLE)).items()
-            }
+            groups["average"] = _on_cpu(model.state_dict())
     return groups
 
 
@@ -98,22 +91,22 @@ def restore(
         model: that is trained, not wrapped.
         optimizer: of its weights.
         average: of its weights.
-        groups: from `gather`.
+        groups: what `gather` gave the first process.
     """
     if average is not None:
         load_weights(model, groups["average"])
         average.restart()
     load_weights(model, groups["model"])
-    moments: dict[str, Any] = {}
-    for key, tensor in _copies(groups["optimizer"]).items():
+    parameters = dict(model.named_parameters())
+    for key, tensor in groups["optimizer"].items():
         name, _, kind = key.rpartition(".")
-        moments.setdefault(name, {})[kind] = tensor
-    found = get_optimizer_state_dict(model, optimizer, options=_WHOLE)  # for its groups, whose rates each step sets
-    set_optimizer_state_dict(
-        model, optimizer, {"state": moments, "param_groups": found["param_groups"]}, options=_WHOLE
-    )
+        parameter = parameters[name]
+        # The count of steps is a number on the CPU; moments lie where their weight does.
+        value = tensor.clone() if tensor.ndim == 0 else _placed(tensor, parameter)
+        optimizer.state[parameter][kind] = value
 
 
+@torch.no_grad()
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Give a model, sharded or not, other weights. All processes call it.
 
@@ -121,7 +114,8 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         model: that is trained, not wrapped.
         tensors: the group "model" or "average" of `gather`.
     """
-    set_model_state_dict(model, _copies(tensors), options=_WHOLE)
+    for name, weight in model.state_dict().items():
+        weight.copy_(_placed(tensors[name], weight))
 
 
 def unsharded(model: PretrainedModel) -> PretrainedModel:
@@ -132,16 +126,28 @@ def unsharded(model: PretrainedModel) -> PretrainedModel:
     """
     if not isinstance(model, FSDPModule):
         return model
-    weights = _tensors(get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)))
-    whole = type(model).__mro__[1](model.config)  # fully_shard puts a class of its own in front
-    whole.load_state_dict(weights)
+    # fully_shard puts classes of its own in front.
+    kind: Any = next(kind for kind in type(model).__mro__ if not issubclass(kind, FSDPModule))
+    with torch.device("meta"):  # no weights are drawn that are replaced at once
+        whole = kind(model.config)
+    whole.load_state_dict({name: _whole(weight) for name, weight in model.state_dict().items()}, assign=True)
     return cast(PretrainedModel, whole.to(model.device))
 
 
-def _tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies for the first process, one weight at a time; the others only give their shares."""
+    is_first = not distributed.is_initialized() or distributed.get_rank() == 0
+    wholes = ((name, _whole(tensor)) for name, tensor in tensors.items())
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in wholes if is_first}
 
 
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Off the memory-mapped file."""
-    return {name: tensor.clone() for name, tensor in tensors.items()}
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _placed(tensor: Tensor, like: Tensor) -> Tensor:
+    """A copy where `like` is; this process' share of it, if `like` is one."""
+    copy = tensor.to(like.device, copy=True)  # off the memory-mapped file
+    if not isinstance(like, DTensor):
+        return copy
+    return distribute_tensor(copy, like.device_mesh, like.placements, src_data_rank=None)

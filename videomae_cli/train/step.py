@@ -33,6 +33,8 @@ class Task(Protocol):
     """That it learns from."""
     clips_per_video: int
     """In one step."""
+    blank: ClipBatch
+    """One clip that shows nothing."""
     fingerprint: str
     """Of the videos and their labels; a run does not go on with others."""
 
@@ -99,11 +101,17 @@ class Gradients:
             is_last = number == self.num_micro_batches - 1
             with memory_told(f"on {ranks.device} in step {step}", hint), synchronised(self._model, is_last):
                 with autocast(ranks.device, self._dtype):
-                    loss = self._task.loss(self._model, batch, generator)
+                    loss = self._loss(batch, generator)
                 self._scaler.scale(loss * self._scale).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
             num_clips += len(batch.frames)
         return float(total), num_clips, waited_seconds
+
+    def _loss(self, batch: ClipBatch, generator: torch.Generator) -> Tensor:
+        """A process that could read nothing computes all the same, for nothing: the others wait for its gradient."""
+        if len(batch.frames):
+            return self._task.loss(self._model, batch, generator)
+        return 0 * self._task.loss(self._model, self._task.blank, generator)
 
     def _seeded(self, place: int) -> torch.Generator:
         """What a micro-batch draws depends on its place in the run alone: dropout too, which has no generator."""

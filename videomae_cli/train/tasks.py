@@ -5,6 +5,7 @@ Letters: B clips, T frames, C channels, H W pixels, N tokens.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class PretrainTask:
         self.fingerprint = _fingerprint(videos)
         transform = PretrainTransform(config.mask.scales, config.model.image_size)
         recipe = clip_recipe(config, transform, MaskMaker(config.mask, size.grid))
-        self.clips, self.shown = TrainingClips(videos, recipe), TrainingClips(shown, recipe)
+        self.clips, self.shown, self.blank = TrainingClips(videos, recipe), TrainingClips(shown, recipe), blank(recipe)
 
     def loss(self, model: nn.Module, batch: ClipBatch, generator: torch.Generator) -> Tensor:
         """See `Task`: the mean squared error of the predicted patches, summed over clips."""
@@ -108,14 +109,15 @@ class FinetuneTask:
         self.clips_per_video = config.data.repeats
         self.fingerprint = _fingerprint(videos)
         transform = FinetuneTransform(augment_settings(config), config.model.image_size)
-        self.clips = TrainingClips(videos, clip_recipe(config, transform))
+        recipe = clip_recipe(config, transform)
+        self.clips, self.blank = TrainingClips(videos, recipe), blank(recipe)
 
     def loss(self, model: nn.Module, batch: ClipBatch, generator: torch.Generator) -> Tensor:
         """See `Task`: the cross entropy with smoothed, mixed targets, summed over clips."""
         assert batch.labels is not None
         device = _device_of(self.model)
-        pixels = normalised(batch.frames, device)
-        pixels, targets = mix(pixels, batch.labels.to(device), self.num_labels, self.config.augment, generator)
+        pixels, labels = normalised(batch.frames, device), batch.labels.to(device, non_blocking=True)
+        pixels, targets = mix(pixels, labels, self.num_labels, self.config.augment, generator)
         logits: Tensor = model(pixels, return_dict=False)[0]
         return F.cross_entropy(logits.float(), targets, reduction="sum")
 
@@ -227,6 +229,21 @@ def clip_recipe(
     )
 
 
+def blank(recipe: ClipRecipe) -> ClipBatch:
+    """One black clip, labelled and masked as others are.
+
+    Args:
+        recipe: of the others.
+    """
+    mask, decoder_mask = recipe.draw_masks(torch.Generator()) if recipe.draw_masks else (None, None)
+    return ClipBatch(
+        frames=torch.zeros((1, recipe.sampling.num_frames, 3, recipe.size_px, recipe.size_px), dtype=torch.uint8),
+        labels=torch.zeros(1, dtype=torch.int64),
+        masks=None if mask is None else mask[None],
+        decoder_masks=None if decoder_mask is None else decoder_mask[None],
+    )
+
+
 def augment_settings(config: FinetuneConfig) -> AugmentSettings:
     """How clips of a recipe are varied.
 
@@ -248,8 +265,15 @@ def normalised(frames: Tensor, device: torch.device) -> Tensor:
     Returns:
         (B, T, C, H, W) float32.
     """
-    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = _statistics(device)
     return frames.to(device, non_blocking=True).float().div_(255).sub_(mean).div_(std)
+
+
+@functools.cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (C, 1, 1), copied to the device once: the host waits for such a copy."""
+    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std
 
 
 def processor_of(config: Config) -> VideoMAEImageProcessor:

@@ -76,7 +76,7 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], max_shard_size: i
         names = [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
         _remove(folder / INDEX_NAME)
     for name, shard in zip(names, shards, strict=True):
-        _write_shard(folder / name, shard)
+        write_safetensors(folder / name, shard)
     written = [folder / name for name in names]
     if len(shards) > 1:
         weight_map = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
@@ -90,11 +90,21 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], max_shard_size: i
     return written
 
 
-def _write_shard(path: Path, shard: dict[str, Tensor]) -> None:
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write one file of tensors, with the permissions that the umask gives.
+
+    Args:
+        path: the final name; its folder is made when absent.
+        tensors: name -> CPU tensor.
+
+    Raises:
+        MachineError: the folder cannot be written or the disk is full; `path` is then as it was before.
+    """
+
     def save(temporary: Path) -> None:
         temporary.touch()
         mode = temporary.stat().st_mode  # what the umask gives; save_file's own is for the owner alone
-        save_file(shard, temporary, metadata={"format": "pt"})  # transformers refuses files without this mark
+        save_file(dict(tensors), temporary, metadata={"format": "pt"})  # transformers refuses files without this mark
         temporary.chmod(mode)
 
     write_atomically(path, save)
