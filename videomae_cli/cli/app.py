@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from .benchmark import benchmark
-from .boundary import run
+from .boundary import leave, run
 from .classify import classify
 from .evaluate import evaluate
 from .help import GroupedCommand
@@ -51,4 +51,4 @@ for command in (classify, finetune, pretrain, evaluate, benchmark):
 
 def main() -> None:
     """The console entry point: run, and exit with the code that RELIABILITY promises."""
-    sys.exit(run(app, sys.argv[1:]))
+    leave(run(app, sys.argv[1:]))
