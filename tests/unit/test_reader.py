@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.videos import frame_numbers, reference_decode, write_image, write_video
+from tests.videos import frame_numbers, numbered_frame, reference_decode, write_image, write_video
 from videomae_cli.errors import UsageError, VideoError
 from videomae_cli.video.container import DEFAULT_MAX_PIXELS
 from videomae_cli.video.reader import VideoInfo, VideoReader, probe, read_frames
@@ -87,6 +88,12 @@ def test_stills_are_videos_of_one_frame_when_allowed(suffix: str, tmp_path: Path
     assert probe(path, allow_images=True).num_frames == 1
     clip = read_frames(path, [0, 0], allow_images=True)
     assert frame_numbers(clip.frames) == [0, 0]
+
+
+@pytest.mark.parametrize("profile_bytes", [600, 3144, 60_000])
+def test_a_jpeg_with_a_colour_profile(profile_bytes: int, tmp_path: Path) -> None:
+    Image.fromarray(numbered_frame(9)).save(tmp_path / "still.jpg", icc_profile=bytes(profile_bytes))
+    assert frame_numbers(read_frames(tmp_path / "still.jpg", [0], allow_images=True).frames) == [9]
 
 
 @pytest.mark.parametrize(

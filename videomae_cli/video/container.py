@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import av
 from av.container import InputContainer
@@ -83,7 +84,19 @@ def open_container(path: VideoPath, max_pixels: int) -> InputContainer:
     try:
         return av.open(url, "r", options=options, metadata_errors="replace")
     except Exception as error:  # PyAV passes on more than its own errors
+        if _begins(path, b"\xff\xd8\xff"):
+            # A colour profile before the picture: FFmpeg goes by the suffix, and takes it for one of a numbered series.
+            with suppress(Exception):
+                return av.open(url, "r", format="jpeg_pipe", options=options, metadata_errors="replace")
         raise _explain(path) from error
+
+
+def _begins(path: VideoPath, signature: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(signature)) == signature
+    except OSError:
+        return False
 
 
 def _explain(path: VideoPath) -> VideoError:
