@@ -100,7 +100,7 @@ def _run(
     if print_config:
         sys.stdout.write(dump(config))
         return 0
-    if config.data.train is None:
+    if config.data.train is None and config.data.source == "videos":
         raise UsageError("there are no videos to train on", "Name a folder or a list with --data.")
     if output in (None, Path()) and not dry_run:
         raise UsageError("there is no place for the trained model", "Name a folder with -o.")

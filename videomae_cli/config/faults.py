@@ -36,11 +36,12 @@ LIMITS: dict[Limits, tuple[str, ...]] = {
         *("model.hidden_size", "model.num_hidden_layers", "model.num_attention_heads", "model.intermediate_size"),
         *("model.decoder_hidden_size", "model.decoder_num_hidden_layers"),
         *("model.decoder_num_attention_heads", "model.decoder_intermediate_size"),
-        *("data.stride", "data.repeats", "optim.batch_size", "optim.micro_batch", "optim.epochs"),
+        *("data.stride", "data.repeats", "data.num_films", "optim.batch_size", "optim.micro_batch", "optim.epochs"),
         *("run.checkpoint_epochs", "run.validate_epochs", "run.log_steps"),
     ),
     Limits(0): (
-        *("frozen_blocks", "data.num_workers", "data.max_bad", "optim.max_bad_steps", "run.checkpoint_minutes"),
+        *("frozen_blocks", "data.num_drawn", "data.num_workers", "data.max_bad", "optim.max_bad_steps"),
+        *("run.checkpoint_minutes",),
         *("optim.min_lr", "optim.warmup_epochs", "optim.weight_decay", "augment.mixup", "augment.cutmix"),
     ),
     Limits(0, low_open=True): ("optim.lr", "optim.eps", "optim.clip_grad", "augment.aspect"),
@@ -148,6 +149,12 @@ def _in_fine_tuning(config: FinetuneConfig) -> Iterator[tuple[tuple[str, ...], s
     for name, (low, high) in {"augment.area": config.augment.area, "augment.aspect": config.augment.aspect}.items():
         if low > high:
             yield (name,), f"{name} is [{low}, {high}]; the lowest comes first"
+    augment = config.augment
+    if config.data.source == "camera-motion" and (augment.flip or augment.rand_augment or augment.erasing):
+        yield (
+            ("data.source", "augment.flip", "augment.rand_augment", "augment.erasing"),
+            "films vary by themselves; set augment.flip and augment.erasing to 0, augment.rand_augment to null",
+        )
     if config.linear_probe and config.frozen_blocks:
         names = ("frozen_blocks", "linear_probe")
         yield names, f"frozen_blocks is {config.frozen_blocks} and linear_probe true; the probe freezes all blocks"

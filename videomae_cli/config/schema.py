@@ -62,18 +62,23 @@ class DataSection:
     """The videos and the clips that are cut from them.
 
     Args:
-        train: a folder with a folder for each class, or a list file. `--data` on the command line.
+        source: "videos", or "camera-motion": films of a camera that moves over pictures, with what it does for a label.
+        train: a folder with a folder for each class, or a list file. `--data` on the command line. Of camera motion: a
+            folder of pictures and videos to film, at any depth; None films drawn pictures alone.
         validation: likewise; None holds `validation_fraction` of `train` back.
         validation_fraction: part of the source videos to hold back, in [0, 1); 0 for no validation.
         root: what relative paths in lists are relative to; None is the folder of the list. Paths may not leave it.
         sampling: "dense" (every `stride`-th frame of a span) or "segments" (one frame from each of equal parts).
         stride: source frames from one chosen frame to the next.
         repeats: differently augmented clips of each video in a step; the batch size counts videos.
+        num_films: of an epoch (camera motion).
+        num_drawn: drawn pictures among those that are filmed; 0 films found ones alone (camera motion).
         num_workers: processes that decode; "auto" is one for each core left beside the trainer, 0 is none.
         max_bad: unreadable videos that training passes over before it stops.
         max_pixels: frames of more are refused.
     """
 
+    source: Literal["videos", "camera-motion"] = "videos"
     train: str | None = None
     validation: str | None = None
     validation_fraction: float = 0.1
@@ -81,6 +86,8 @@ class DataSection:
     sampling: Literal["dense", "segments"] = "dense"
     stride: int = 4
     repeats: int = 1
+    num_films: int = 3200
+    num_drawn: int = 400
     num_workers: int | Literal["auto"] = "auto"
     max_bad: int = 100
     max_pixels: int = 35_389_440

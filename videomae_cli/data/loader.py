@@ -24,12 +24,15 @@ from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from ..errors import MachineError, UsageError
+from .camera_motion import FilmedClips
 from .dataset import ClipBatch, Draw, TrainingClips, random_at
 
 _PREFETCH = 2  # batches under way in each worker
 _MAX_AUTO_WORKERS = 16
 _MAX_WAIT_SECONDS = 5
 _SHARED_MEMORY = "/dev/shm"
+Clips = TrainingClips | FilmedClips
+
 _SIGNALS_TO_THE_GROUP = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -121,7 +124,7 @@ def micro_batches(
 
 
 def training_loader(
-    clips: TrainingClips,
+    clips: Clips,
     batches: Iterator[list[Draw]],
     num_workers: int | Literal["auto"],
     note: Callable[[str], None],
@@ -180,7 +183,7 @@ def _free_shared_bytes() -> int:
 
 
 def _read(
-    clips: TrainingClips, batches: Iterable[list[Draw]], num_workers: int, note: Callable[[str], None], pin_memory: bool
+    clips: Clips, batches: Iterable[list[Draw]], num_workers: int, note: Callable[[str], None], pin_memory: bool
 ) -> Iterator[ClipBatch]:
     try:
         iterator, workers = _start(clips, batches, num_workers, pin_memory)
@@ -209,7 +212,7 @@ def _read(
 
 
 def _start(
-    clips: TrainingClips, batches: Iterable[list[Draw]], num_workers: int, pin_memory: bool
+    clips: Clips, batches: Iterable[list[Draw]], num_workers: int, pin_memory: bool
 ) -> tuple[Iterator[ClipBatch], list[BaseProcess]]:
     others = set(multiprocessing.active_children())
     options: dict[str, Any] = {}

@@ -56,9 +56,11 @@ def rehearse(config: Config, watcher: Watcher) -> int:
     with joined(config.run.device) as ranks:
         task = make_task(config, videos)
         training = Training(task, config, Path(), ranks, watcher)
-        for line in (*task.notes, *introduction(config, training, videos), *_balance(videos)):
+        balance = _balance(videos) if config.data.source == "videos" else ()
+        for line in (*task.notes, *introduction(config, training, videos), *balance):
             watcher.note(line)
-        failures = _unreadable([*videos.training.samples, *videos.validation.samples])
+        pictures_too = config.data.source == "camera-motion"
+        failures = _unreadable([*videos.training.samples, *videos.validation.samples], pictures_too)
         num_videos = len(videos.training.samples) + len(videos.validation.samples)
         watcher.note(f"opened {num_videos} videos, {len(failures)} cannot be read")
         for message in failures[:_MAX_NAMED]:
@@ -80,12 +82,12 @@ def _balance(videos: Videos) -> Iterator[str]:
         yield f"  and {len(labels) - _MAX_CLASSES} more classes; of {fewest} to {most} videos each"
 
 
-def _unreadable(samples: list[Sample]) -> list[str]:
+def _unreadable(samples: list[Sample], pictures_too: bool) -> list[str]:
     """What is wrong with each video that does not open."""
 
     def fault(sample: Sample) -> str:
         try:
-            with open_video(sample.path):
+            with open_video(sample.path, allow_images=pictures_too):
                 return ""
         except VideoError as error:
             return f"{error.message} ({sample.source})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..config.dump import differences, dump
@@ -18,6 +18,7 @@ from ..model.config import CONFIG_FILE
 from ..weights.write import WEIGHTS_NAME, write_atomically
 from .distributed import Ranks, joined
 from .evaluate import Evaluation
+from .films import filmed, read_pictures
 from .loop import Training, Watcher
 from .optim import peak_lr
 from .tasks import FinetuneTask, PretrainTask, processor_of
@@ -64,6 +65,8 @@ def read_videos(config: Config) -> Videos:
         UsageError: a list is wrong; all its faults are named.
     """
     data, labelled = config.data, isinstance(config, FinetuneConfig)
+    if data.source == "camera-motion":
+        return Videos(*read_pictures(config))
     if data.train is None:
         raise UsageError("there are no videos to train on", "Name a folder or a list with --data.")
     training = read_manifest(data.train, root=data.root, labelled=labelled)
@@ -117,6 +120,7 @@ def train(config: Config, folder: Path, watcher: Watcher, *, resume: bool) -> Ou
 
 def _train(config: Config, videos: Videos, folder: Path, ranks: Ranks, watcher: Watcher, resume: bool) -> Outcome:
     _check_folder(config, folder, resume)
+    videos = replace(videos, validation=filmed(config, videos.validation, folder, ranks, watcher.note))
     task = make_task(config, videos)
     training = Training(task, config, folder, ranks, watcher)
     for line in (*task.notes, *introduction(config, training, videos)):
@@ -149,7 +153,11 @@ def introduction(config: Config, training: Training, videos: Videos) -> Iterator
     yield f"model: {total / 1e6:.1f} M parameters, {trainable / 1e6:.1f} M trained, {training.dtype} on {ranks.device}"
     classes = f" of {len(videos.training.labels)} classes" if videos.training.labels else ""
     yield from dict.fromkeys((*videos.training.notes, *videos.validation.notes))
-    yield f"data: {len(videos.training.samples)} videos{classes}, {len(videos.validation.samples)} for validation"
+    what = f"{len(videos.training.samples)} videos"
+    if config.data.source == "camera-motion":
+        sources = f"{len(videos.training.samples)} files and {config.data.num_drawn} drawn pictures"
+        what = f"{config.data.num_films} films an epoch, of {sources}"
+    yield f"data: {what}{classes}, {len(videos.validation.samples)} for validation"
     parts = f"{ranks.world_size} processes x {training.gradients.num_micro_batches} x {optim.micro_batch}"
     yield f"batch: {optim.batch_size} videos a step = {parts}; {config.data.repeats} clips of each"
     yield f"learning rate: {optim.lr:g} x {optim.batch_size} / 256 = {peak_lr(optim):g} at its peak"

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from ..config.schema import Config
-from ..data.dataset import ClipBatch, TrainingClips
+from ..data.dataset import ClipBatch
+from ..data.loader import Clips
 from ..inference.device import memory_told
 from ..model.pretrained import PretrainedModel
 from .distributed import Ranks, synchronised
@@ -29,7 +30,7 @@ class Task(Protocol):
 
     num_blocks: int
     """Of its encoder."""
-    clips: TrainingClips
+    clips: Clips
     """That it learns from."""
     clips_per_video: int
     """In one step."""

