@@ -219,6 +219,13 @@ def test_what_is_no_configuration_at_all_is_told_briefly(tmp_path: Path) -> None
     assert (len(found), found[-1]) == (51, "and 40 more")
 
 
+def test_a_fault_is_one_line_whatever_was_written(tmp_path: Path) -> None:
+    text = 'optim:\n  lr: !%1e3 1\n  eps: "a\\u2028b\\x85"\n"o\\nptim": 1\n'
+    found = faults("finetune", text, tmp_path)
+    assert len(found) == 3
+    assert all(line.isprintable() for line in found)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_whatever_happens_to_a_file_it_is_read_or_refused(

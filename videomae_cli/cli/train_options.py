@@ -49,7 +49,7 @@ Validation = Annotated[
         "--validation",
         panel=WHAT,
         metavar="PATH",
-        help="Videos to measure on, likewise. Default: a tenth of --data, held back.",
+        help="Videos to measure on, likewise. Default: part of --data, held back (data.validation_fraction).",
     ),
 ]
 Root = Annotated[

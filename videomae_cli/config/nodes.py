@@ -31,7 +31,9 @@ class Fault:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
+        """One line, whatever characters were read."""
+        line = f"{self.place}: {self.text}"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 @dataclass(frozen=True)
