@@ -17,7 +17,7 @@ from .train import finetune, pretrain
 
 app = typer.Typer(
     name="videomae",
-    help="Classify the action in videos, with VideoMAE.",
+    help="Classify the action in videos, and train models that do, with VideoMAE.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -41,7 +41,7 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Classify the action in videos, with VideoMAE."""
+    """Classify the action in videos, and train models that do, with VideoMAE."""
 
 
 # An option that is not given may come from the environment: --batch-size from VIDEOMAE_BATCH_SIZE.
