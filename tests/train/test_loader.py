@@ -84,7 +84,7 @@ def test_too_few_videos_for_a_step() -> None:
     assert "--set optim.batch_size=8," in caught.value.hint
     with pytest.raises(UsageError) as caught:
         micro_batches(3, batch_size=8, micro_batch=8, seed=0)
-    assert "--set optim.micro_batch=3," in caught.value.hint
+    assert "--set optim.micro_batch=3 --set optim.batch_size=3," in caught.value.hint
 
 
 def test_a_step_that_does_not_divide() -> None:

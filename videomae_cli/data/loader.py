@@ -71,7 +71,10 @@ def steps_per_epoch(num_samples: int, *, batch_size: int, micro_batch: int = 1, 
         )
     if num_samples < batch_size:
         largest = num_samples // part * part
-        setting = f"optim.batch_size={largest}" if largest else f"optim.micro_batch={max(1, num_samples // world_size)}"
+        setting = f"optim.batch_size={largest}"
+        if not largest:
+            fewer = max(1, num_samples // world_size)
+            setting = f"optim.micro_batch={fewer} --set optim.batch_size={fewer * world_size}"
         raise UsageError(
             f"there are {num_samples} videos for training, fewer than the {batch_size} of one step",
             f"Use --set {setting}, or more videos.",
