@@ -179,9 +179,11 @@ def test_other_channels_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_patch_size_of_two_equal_numbers_is_that_number(tmp_path: Path) -> None:
-    hf_folder(tmp_path, "VideoMAEForPreTraining")
+    theirs = hf_folder(tmp_path, "VideoMAEForPreTraining")
     change_config(tmp_path, patch_size=[16, 16])
-    classifier(tmp_path)
+    model, _ = classifier(tmp_path)
+    assert_carried(model, theirs)
+    assert model.config.patch_shape == (2, 16, 16)
 
 
 def test_a_classifier_has_no_decoder_to_pretrain(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from videomae_cli.benchmark.clock import wall_watch
 from videomae_cli.benchmark.contestants import forward_pass, idle_optimizer, training_step
 from videomae_cli.benchmark.kernels import FirstAttention
 from videomae_cli.benchmark.latency import OUT_OF_MEMORY, OWN_KERNEL, LatencyBench
-from videomae_cli.benchmark.memory import ResidentGauge, find_gauge, is_out_of_memory, num_bytes
+from videomae_cli.benchmark.memory import ResidentGauge, find_gauge, num_bytes
 from videomae_cli.benchmark.models import load_model, random_clips, random_model, training_targets, with_attention
 from videomae_cli.benchmark.records import Row, Settings
 from videomae_cli.benchmark.timing import Effort
 from videomae_cli.inference import cpu
 from videomae_cli.inference.classifier import VideoClassifier
+from videomae_cli.inference.device import is_out_of_memory
 from videomae_cli.model import attention
 from videomae_cli.model.config import VideoMAEConfig
 from videomae_cli.model.videomae import VideoMAEForVideoClassification

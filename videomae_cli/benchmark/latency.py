@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from ..errors import MachineError
-from ..inference.device import DTYPES, choose_attention
+from ..inference.device import DTYPES, choose_attention, is_out_of_memory
 from ..model.videomae import VideoMAEForVideoClassification
 from .clock import device_watch, synchronize
 from .contestants import Pass, classify_pass, forward_pass, idle_optimizer, training_step
 from .kernels import FirstAttention, import_what_watching_needs
-from .memory import find_gauge, is_out_of_memory, num_bytes
+from .memory import find_gauge, num_bytes
 from .models import Model, clip_flops, random_clips, training_targets, with_attention
 from .records import Case, Row, Settings
 from .timing import measure

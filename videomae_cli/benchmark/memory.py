@@ -11,8 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..errors import MachineError
-
 _STATUS, _CLEAR, _MEMINFO = Path("/proc/self/status"), Path("/proc/self/clear_refs"), Path("/proc/meminfo")
 
 
@@ -110,13 +108,6 @@ def find_gauge(device: torch.device) -> Gauge | None:
 def num_bytes(tensors: Iterable[Tensor]) -> int:
     """What these tensors occupy, each counted once."""
     return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Accelerators have a class of error for it, torch's CPU allocator only words; `VideoClassifier` wraps both."""
-    if isinstance(error, MachineError) and error.__cause__ is not None:
-        return is_out_of_memory(error.__cause__)
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _read_kib(path: Path, key: str) -> int:

@@ -52,10 +52,6 @@ Validation = Annotated[
         help="Videos to measure on, likewise. Default: part of --data, held back (data.validation_fraction).",
     ),
 ]
-Root = Annotated[
-    str | None,
-    option("--root", panel=WHAT, metavar="FOLDER", help="What paths in a list are relative to. Default: its folder."),
-]
 Init = Annotated[
     str | None,
     option(
@@ -87,4 +83,3 @@ TrainDevice = Annotated[
     ),
 ]
 Quiet = Annotated[bool, option("--quiet", "-q", panel=TALK, help="Only errors.")]
-Debug = Annotated[bool, option("--debug", panel=TALK, help="Show the traceback of an error that ends the run.")]

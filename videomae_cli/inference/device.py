@@ -89,7 +89,7 @@ def choose_attention(name: str) -> str:
 
 @contextmanager
 def memory_told(what: str, hint: str) -> Iterator[None]:
-    """Out of memory -> MachineError. Accelerators and numpy have classes of error for it, torch's CPU only words.
+    """Out of memory -> MachineError.
 
     Args:
         what: follows "out of memory".
@@ -101,6 +101,17 @@ def memory_told(what: str, hint: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if is_out_of_memory(error):
             raise MachineError(f"out of memory {what}", hint) from error
         raise
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out. Accelerators and numpy have classes of error for it, torch's CPU only words.
+
+    Args:
+        error: what was raised, by torch or by `memory_told`.
+    """
+    if isinstance(error, MachineError) and error.__cause__ is not None:
+        return is_out_of_memory(error.__cause__)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
