@@ -64,17 +64,8 @@ def evaluate(
 
     Every option can be set in the environment too: --batch-size is VIDEOMAE_BATCH_SIZE.
     """
-    from ..inference.batch import Look  # not at the top: --help does without it
-
     (format_,) = opt.parse_names("--format", format, FORMATS)
-    (kind,) = opt.parse_names("--sampling", sampling, SAMPLINGS)
-    look = Look(
-        views=opt.parse_views(views),
-        stride=opt.parse_count("--stride", stride),
-        batch_size=opt.parse_count("--batch-size", batch_size),
-        num_workers=opt.parse_count("--workers", workers) or 1,
-        sampling_kind=None if kind == "auto" else cast("SamplingKind", kind),
-    )
+    look = _look(views, stride, sampling, batch_size, workers)
     if not os.path.exists(data):
         raise UsageError(f"no such file or folder: {data!r}", "Name a folder of videos, or a list, with --data.")
     check_folder(output, overwrite=overwrite)
@@ -100,6 +91,20 @@ def evaluate(
     text = metrics_json(evaluation, about) if format_ == "json" else _text(evaluation)
     sys.stdout.buffer.write(text.encode())
     return SOME_FAILED if evaluation.num_failed else 0
+
+
+def _look(views: str, stride: str, sampling: str, batch_size: str, workers: str) -> Look:
+    """What the options say of how to look at each video."""
+    from ..inference.batch import Look  # not at the top: --help does without it
+
+    (kind,) = opt.parse_names("--sampling", sampling, SAMPLINGS)
+    return Look(
+        views=opt.parse_views(views),
+        stride=opt.parse_count("--stride", stride),
+        batch_size=opt.parse_count("--batch-size", batch_size),
+        num_workers=opt.parse_count("--workers", workers) or 1,
+        sampling_kind=None if kind == "auto" else cast("SamplingKind", kind),
+    )
 
 
 def _evaluate(
