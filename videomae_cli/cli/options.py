@@ -43,7 +43,7 @@ Stride = Annotated[
     option(
         panel=WHAT,
         metavar="N",
-        help="Look at every N-th frame. Default 4; Something-Something V2 checkpoints: equal segments of the video.",
+        help="Look at every N-th frame. Default: as the checkpoint was trained (4, or equal segments of the video).",
     ),
 ]
 AllowImages = Annotated[bool, option("--allow-images", panel=WHAT, help="Take still images as videos of one frame.")]
@@ -102,7 +102,7 @@ Dtype = Annotated[
         help="float32, bfloat16, float16, or auto: float16 on CUDA, else float32.",
     ),
 ]
-Attention = Annotated[str, option(panel=MACHINE, metavar="NAME", help="eager, sdpa, or auto: sdpa.")]
+Attention = Annotated[str, option(panel=MACHINE, metavar="NAME", help="eager, sdpa, or auto: what is fastest here.")]
 BatchSize = Annotated[
     str, option("--batch-size", "-b", panel=MACHINE, metavar="N", help="Views in one forward pass. Default auto: all.")
 ]
@@ -224,7 +224,7 @@ SamplingName = Annotated[
         "--sampling",
         panel=WHAT,
         metavar="NAME",
-        help="dense, segments, or auto: segments for Something-Something V2 checkpoints, else dense.",
+        help="dense, segments, or auto: as the checkpoint was trained.",
     ),
 ]
 EvaluateFormat = Annotated[

@@ -95,7 +95,7 @@ class DataSection:
 
 @dataclass(frozen=True)
 class OptimSection:
-    """AdamW and its schedule: warm-up from 0, then half a cosine, both by step.
+    """AdamW and its schedule: a line up, then half a cosine down, both by step.
 
     Args:
         lr: learning rate for 256 videos in a step; scaled by batch_size / 256.
