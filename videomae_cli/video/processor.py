@@ -218,6 +218,12 @@ class VideoMAEImageProcessor:
         }
         overrides = {key: value for key, value in given.items() if value is not None}
         chosen = VideoMAEImageProcessor(**{**self._options(), **overrides})
+        return chosen._prepare(videos, return_tensors, data_format, input_data_format)
+
+    def _prepare(
+        self, videos: VideoInput, return_tensors: str | None, data_format: str | None, input_data_format: str | None
+    ) -> BatchFeature:
+        """`preprocess` by the processor's own options."""
         kind = None if return_tensors is None else check_choice("return_tensors", return_tensors, TENSOR_KINDS)
         given_layout = (
             None if input_data_format is None else check_choice("input_data_format", input_data_format, LAYOUTS)
@@ -225,7 +231,7 @@ class VideoMAEImageProcessor:
         batch, layout = load_frames(videos, given_layout)
         if data_format is not None:
             layout = check_choice("data_format", data_format, LAYOUTS[:2])
-        pixels = [chosen._finish(_join([chosen._fit(frames)[0] for frames in video])) for video in batch]
+        pixels = [self._finish(_join([self._fit(frames)[0] for frames in video])) for video in batch]
         if layout == "channels_last":
             pixels = [video.movedim(1, -1) for video in pixels]  # (T, C, h, w) -> (T, h, w, C)
         return BatchFeature(pixel_values=as_tensors(pixels, kind))
