@@ -242,6 +242,7 @@ from videomae_cli.data.loader import micro_batches, training_loader
 from videomae_cli.data.manifest import read_manifest
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born ignoring it
     signal.signal(signal.SIGTERM, lambda *_: print("SIGTERM", flush=True))
     clips = TrainingClips(read_manifest(sys.argv[1], labelled=False), RECIPE)
     loader = training_loader(clips, micro_batches(4, batch_size=2, micro_batch=2, seed=0), 2, print)
