@@ -216,9 +216,8 @@ class VideoMAEImageProcessor:
             "image_mean": image_mean,
             "image_std": image_std,
         }
-        overrides = {key: value for key, value in given.items() if value is not None}
-        chosen = VideoMAEImageProcessor(**{**self._options(), **overrides})
-        return chosen._prepare(videos, return_tensors, data_format, input_data_format)
+        options = {**self._options(), **{key: value for key, value in given.items() if value is not None}}
+        return VideoMAEImageProcessor(**options)._prepare(videos, return_tensors, data_format, input_data_format)
 
     def _prepare(
         self, videos: VideoInput, return_tensors: str | None, data_format: str | None, input_data_format: str | None
