@@ -34,6 +34,7 @@ class ModelSection:
         decoder_intermediate_size: hidden width of each decoder MLP.
         drop_path: stochastic depth of the last encoder block; falls linearly to 0 at the first.
         head_dropout: dropout before the classifier.
+        head_scale: of the weights of a new classifier, relative to those of other layers.
         attention: "sdpa" or "eager".
         gradient_checkpointing: keep only the blocks' inputs, and compute the rest again: less memory, slower.
     """
@@ -53,6 +54,7 @@ class ModelSection:
     decoder_intermediate_size: int | None = None
     drop_path: float = 0.0
     head_dropout: float = 0.0
+    head_scale: float = 1e-3
     attention: Literal["sdpa", "eager"] = "sdpa"
     gradient_checkpointing: bool = False
 
@@ -72,6 +74,8 @@ class DataSection:
         stride: source frames from one chosen frame to the next.
         repeats: differently augmented clips of each video in a step; the batch size counts videos.
         num_films: of an epoch (camera motion).
+        num_large: films of the training, from its first on, that show large movements alone (camera motion); over as
+            many more, smaller ones come in.
         num_drawn: drawn pictures among those that are filmed; 0 films found ones alone (camera motion).
         num_workers: processes that decode; "auto" is one for each core left beside the trainer, 0 is none.
         max_bad: unreadable videos that training passes over before it stops.
@@ -87,6 +91,7 @@ class DataSection:
     stride: int = 4
     repeats: int = 1
     num_films: int = 3200
+    num_large: int = 0
     num_drawn: int = 400
     num_workers: int | Literal["auto"] = "auto"
     max_bad: int = 100
@@ -306,6 +311,6 @@ def with_values(config: AnyConfig, changes: Mapping[str, object]) -> AnyConfig:
 
 def model_fields(section: ModelSection) -> dict[str, int | float]:
     """What a section says beyond its preset: arguments of `VideoMAEConfig`, to be put over the preset's sizes."""
-    own = ("preset", "drop_path", "head_dropout", "attention", "gradient_checkpointing")
+    own = ("preset", "drop_path", "head_dropout", "head_scale", "attention", "gradient_checkpointing")
     sizes = {name: value for name, value in vars(section).items() if name not in own and value is not None}
     return {**sizes, "drop_path_rate": section.drop_path}

@@ -73,6 +73,7 @@ def film(
     height_px: int,
     width_px: int,
     objects: Picture | None = None,
+    least: float = 0.0,
 ) -> Tensor:
     """Film a picture with a moving camera, which never sees beyond the picture's edge.
 
@@ -84,6 +85,7 @@ def film(
         height_px: of the film.
         width_px: likewise.
         objects: what things that move by themselves are cut from, as `picture`; None shows no such things.
+        least: the smallest movement, as `draw_path` has it.
 
     Returns:
         (T, C, height_px, width_px) uint8, contiguous.
@@ -91,7 +93,7 @@ def film(
     num_samples, film_px = len(_SAMPLES), (height_px, width_px)
     shutter = rng.uniform(0, _LONGEST_SHUTTER)
     moments = np.arange(num_frames)[:, None] + shutter * np.arange(num_samples) / num_samples  # (T, S)
-    path = draw_path(movement, rng, moments.ravel() / num_frames)
+    path = draw_path(movement, rng, moments.ravel() / num_frames, least=least)
     places = [lay(path, film_px, picture.shape[:2], rng) for _ in range(_NUM_PLACES)]
     place = max(places, key=lambda place: float(_part(picture, path, place, film_px)[0][::4, ::4].std()))
     shots = _shoot(picture, path, place, film_px, rng)  # (M, C, H, W)

@@ -41,10 +41,10 @@ _AXES = {
     "roll counter-clockwise": (3, -1),
 }
 _RANGES = (
-    (0.06, 0.6),  # x and y: parts of the view
-    (0.06, 0.6),
-    (math.log(1.06), math.log(1.8)),  # zoom: the logarithm of a factor
-    (math.radians(5), math.radians(50)),  # roll
+    (0.1, 1.0),  # x and y: parts of the view
+    (0.1, 1.0),
+    (math.log(1.3), math.log(2.5)),  # zoom: the logarithm of a factor
+    (math.radians(15), math.radians(90)),  # roll
 )
 
 _LEVERS = np.array([1, 1, 0.5, 0.5])
@@ -117,15 +117,16 @@ class CameraPath:
         return cos * (x - self.x) + sin * (y - self.y), cos * (y - self.y) - sin * (x - self.x)
 
 
-def draw_path(movement: str, rng: np.random.Generator, times: Floats) -> CameraPath:
+def draw_path(movement: str, rng: np.random.Generator, times: Floats, *, least: float = 0.0) -> CameraPath:
     """A way of moving; what is drawn does not depend on how many moments are asked for.
 
     Args:
         movement: one of `CLASSES`.
         rng: what is drawn from.
         times: (M,) the moments, from 0 at the clip's beginning to 1 at its end.
+        least: the smallest movement, in [0, 1): from 0, the smallest that there is, over equal factors to the largest.
     """
-    drift, tremor = _draw_drift(movement, rng), _draw_tremor(movement, rng)  # (A,) each
+    drift, tremor = _draw_drift(movement, rng, least), _draw_tremor(movement, rng, least)  # (A,) each
     places = _progress(rng, times)[:, None] * drift  # (M, A)
     waves = _waves(rng, times) * tremor  # (M, A)
     if movement == "handheld shake":
@@ -134,7 +135,7 @@ def draw_path(movement: str, rng: np.random.Generator, times: Floats) -> CameraP
     return CameraPath(x, y, np.exp(log_zoom), roll)
 
 
-def _draw_drift(movement: str, rng: np.random.Generator) -> Floats:
+def _draw_drift(movement: str, rng: np.random.Generator, least: float) -> Floats:
     """How far the camera gets along each axis, (A,)."""
     aside = rng.uniform(-1, 1, 4) / _LEVERS
     if movement == "static":
@@ -142,24 +143,24 @@ def _draw_drift(movement: str, rng: np.random.Generator) -> Floats:
     if movement == "handheld shake":
         return np.zeros(4)
     axis, sign = _AXES[movement]
-    distance = _log_uniform(rng, *_RANGES[axis])
+    distance = _log_uniform(rng, *_RANGES[axis], least)
     drift = np.asarray(aside * _SIDE_DRIFT * distance * _LEVERS[axis])
     drift[axis] = sign * distance
     return drift
 
 
-def _draw_tremor(movement: str, rng: np.random.Generator) -> Floats:
+def _draw_tremor(movement: str, rng: np.random.Generator, least: float) -> Floats:
     """How much the camera trembles along each axis, (A,): root mean squares."""
     if movement == "handheld shake":
-        strength = _log_uniform(rng, *_SHAKE)
+        strength = _log_uniform(rng, *_SHAKE, least)
     else:
         strength = rng.uniform(0, _LARGEST_TREMOR) * (rng.random() >= _TRIPOD_SHARE)
     return np.asarray(strength * rng.uniform(0.5, 1, 4) / (_LEVERS * _HAND_LEVERS))
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """As many small values as large ones: each doubling is as likely."""
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
+def _log_uniform(rng: np.random.Generator, low: float, high: float, least: float) -> float:
+    """As many small values as large ones: each doubling is as likely, from part `least` of them on."""
+    return low * (high / low) ** rng.uniform(least, 1)
 
 
 def _progress(rng: np.random.Generator, times: Floats) -> Floats:

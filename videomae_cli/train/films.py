@@ -60,6 +60,7 @@ def training_clips(config: Config, videos: Manifest, recipe: ClipRecipe) -> Clip
         seed=recipe.seed,
         draw_masks=recipe.draw_masks,
         repeats=recipe.repeats,
+        num_large=config.data.num_large,
     )
     return FilmedClips(_pictures(config, videos, config.data.num_drawn, config.run.seed), film)
 

@@ -18,7 +18,6 @@ from ..weights.keymaps import to_ours
 from ..weights.read import read_tensors
 
 _LAYER_NORM_EPS = 1e-6  # V1; transformers reads it from config.json, except the head's, which is 1e-5 there
-_HEAD_SCALE = 1e-3  # of a fresh classifier: V1's init_scale
 # What the weights of an encoder mean; the shapes of the weights do not show all of it.
 _ENCODER = (
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
@@ -67,15 +66,13 @@ def new_pretraining_model(config: VideoMAEConfig, attention: str, init: str | No
         model.load_state_dict(found.state_dict())
         return model
     model = VideoMAEForPreTraining(config, attention)
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
+    _draw(model)
     nn.init.trunc_normal_(model.mask_token, std=0.02)
     return model
 
 
 def new_classifier(
-    config: VideoMAEConfig, attention: str, init: str | None, labels: Sequence[str]
+    config: VideoMAEConfig, attention: str, init: str | None, labels: Sequence[str], head_scale: float = 1e-3
 ) -> tuple[VideoMAEForVideoClassification, list[str]]:
     """A classifier to fine-tune.
 
@@ -83,8 +80,9 @@ def new_classifier(
         config: from `model_config`, with mean pooling, as V1 fine-tunes; takes over what only the checkpoint knows.
         attention: "sdpa" or "eager".
         init: a checkpoint whose encoder is carried over, and its head too if that names the same classes; None draws
-            all weights (truncated normal, as V1).
+            all weights as for pretraining: V1's truncated normal is too small for narrow networks to begin with.
         labels: names of the classes.
+        head_scale: of a new classifier, V1's `init_scale`.
 
     Returns:
         The model, and what was carried over and what is new, for the user.
@@ -95,13 +93,13 @@ def new_classifier(
     """
     if init is None:
         model = VideoMAEForVideoClassification(config, attention)
-        _draw(model)
+        _draw(model, head_scale)
         return model, ["all weights are drawn at random"]
     encoder = VideoMAEModel.from_pretrained(init)
     _check_architecture(config, encoder.config, _ENCODER, init)
     _keep(config, encoder.config, _KEPT)
     model = VideoMAEForVideoClassification(config, attention)
-    _draw(model)
+    _draw(model, head_scale)
     has_norm, encoder.norm = encoder.norm is not None, None
     carried = encoder.state_dict()
     model.videomae.load_state_dict(carried)
@@ -125,13 +123,15 @@ def _carry_head(
     return [f"its classifier is carried over: the {len(labels)} classes are the same"]
 
 
-def _draw(model: VideoMAEForVideoClassification) -> None:
+def _draw(model: nn.Module, head_scale: float = 1.0) -> None:
+    """Xavier-uniform matrices; a classifier is V1's truncated normal, scaled."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
-    if isinstance(model.classifier, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+    if isinstance(model, VideoMAEForVideoClassification) and isinstance(model.classifier, nn.Linear):
+        nn.init.trunc_normal_(model.classifier.weight, std=0.02)
         with torch.no_grad():
-            model.classifier.weight.mul_(_HEAD_SCALE)
+            model.classifier.weight.mul_(head_scale)
 
 
 def _keep(config: VideoMAEConfig, found: VideoMAEConfig, names: Sequence[str]) -> None:

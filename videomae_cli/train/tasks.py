@@ -102,7 +102,9 @@ class FinetuneTask:
             id2label=dict(enumerate(videos.labels)),
         )
         torch.manual_seed(config.run.seed)
-        self.model, self.notes = new_classifier(size, config.model.attention, config.init, videos.labels)
+        self.model, self.notes = new_classifier(
+            size, config.model.attention, config.init, videos.labels, config.model.head_scale
+        )
         if config.model.gradient_checkpointing:
             self.model.gradient_checkpointing_enable()
         _freeze(self.model, config)
