@@ -44,7 +44,7 @@ def _published(name: str, repo: str, names: str, num_classes: int, num_parameter
     return KnownModel(name, f"MCG-NJU/videomae-{repo}", names, num_classes, _PUBLISHED_LICENCE, num_parameters)
 
 
-BUILT_IN = KnownModel("camera-motion", None, "movements of the camera", 10, "Apache-2.0", 1_931_338)
+BUILT_IN = KnownModel("camera-motion", None, "movements of the camera", 10, "Apache-2.0", 1_928_650)
 
 KNOWN_MODELS = (
     BUILT_IN,

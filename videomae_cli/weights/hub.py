@@ -205,10 +205,12 @@ def _beside(path: Path, need: Collection[Part]) -> CheckpointFiles:
 def _hub_id(name: str) -> str:
     """The hub id that a name stands for; refused without a request where that can be none."""
     try:
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.errors import HFValidationError
-    except ValueError as error:  # it reads HF_HUB_ETAG_TIMEOUT and others when it is imported
+        import huggingface_hub.constants  # noqa: F401  (it reads HF_HUB_ETAG_TIMEOUT and others when it is imported)
+    except ValueError as error:
         raise UsageError(f"huggingface_hub does not start: {error}", "Check the HF_... variables.") from None
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.errors import HFValidationError
+
     repo = ALIASES.get(name, name)
     with contextlib.suppress(HFValidationError):
         hf_hub_url(repo, CONFIG_NAME)  # only builds the text, and checks the name
