@@ -1,20 +1,30 @@
+# make demo     installs what the command needs into .venv and classifies the clips in demo/ with the built-in model
 # make test     installs into .venv and runs the tests
 # make check    lint, format and types, as CI runs them
 # make style    mends what can be mended by machine
+# make pictures draws docs/*.svg anew: what the commands print
 # make builtin-model   trains the model inside the package anew, and measures it (about an hour on 2 cores)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install test check style builtin-model clean
+.PHONY: demo install test check style pictures builtin-model clean
+
+demo: $(VENV)/runtime
+	$(BIN)/videomae classify demo -m camera-motion
+
+$(VENV)/runtime: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
 
 install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	touch $(VENV)/runtime $@
 
 test: install
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered
@@ -27,6 +37,9 @@ check: install
 style: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+pictures: install
+	$(BIN)/python scripts/pictures.py
 
 # FILMED is what the test films show: a folder of pictures and videos that no training has seen.
 RUN ?= builtin-model

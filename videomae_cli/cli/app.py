@@ -13,6 +13,7 @@ from .boundary import leave, run
 from .classify import classify
 from .evaluate import evaluate
 from .help import GroupedCommand
+from .models import models
 from .train import finetune, pretrain
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ def root(
 # An option that is not given may come from the environment: --batch-size from VIDEOMAE_BATCH_SIZE.
 for command in (classify, finetune, pretrain, evaluate, benchmark):
     app.command(cls=GroupedCommand, context_settings={"auto_envvar_prefix": "VIDEOMAE"})(command)
+app.add_typer(models, name="models")
 
 
 def main() -> None:
