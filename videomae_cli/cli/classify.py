@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
@@ -20,12 +20,14 @@ from .output import RecordOutput, check_writable, choose_format
 from .progress import BatchProgress
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from rich.console import Console
 
-    from ..inference.batch import Look
     from ..inference.classifier import VideoClassifier
+    from ..inference.decode_processes import DecodeProcesses
+    from ..inference.look import Look
     from ..inference.records import Record
     from ..report.formats import FormatName
 
@@ -50,6 +52,8 @@ def classify(
     attention: opt.Attention = "auto",
     batch_size: opt.BatchSize = "auto",
     workers: opt.Workers = "auto",
+    decode_timeout: opt.DecodeTimeout = "60",
+    unordered: opt.Unordered = False,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
     allow_images: opt.AllowImages = False,
@@ -66,7 +70,7 @@ def classify(
 
     Every option can be set in the environment too: --batch-size is VIDEOMAE_BATCH_SIZE.
     """
-    from ..inference.batch import Look  # not at the top: --help does without it
+    from ..inference.look import Look  # not at the top: --help does without it
 
     format_ = choose_format(format, output)
     console = stdout_terminal() if format_ == "text" and output is None else None
@@ -75,21 +79,23 @@ def classify(
         stride=opt.parse_count("--stride", stride),
         top_k=opt.parse_count("--top-k", top_k) or (1 if format_ == "text" and console is None else DEFAULT_TOP_K),
         batch_size=opt.parse_count("--batch-size", batch_size),
-        num_workers=opt.parse_count("--workers", workers) or 1,
+        num_workers=opt.parse_count("--workers", workers),
         max_pixels=opt.parse_count("--max-pixels", max_pixels),
         allow_images=allow_images,
         strict=strict,
+        decode_timeout_seconds=opt.parse_seconds("--decode-timeout", decode_timeout),
+        ordered=not unordered,
     )
     speaker = Speaker(quiet=quiet, verbose=verbose, debug=debug)
     items, code = _plan(inputs or [], files_from, output, format_, look, speaker, resume=resume, overwrite=overwrite)
     if not items:
         return code
-    classifier = _import_classifier().from_pretrained(
-        model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
-    )
-    speaker.introduce(classifier)
-    with RecordOutput(format_, output, append=resume, console=console) as out:
-        return _classify_items(classifier, items, look, out, speaker) or code
+    load = _import_classifier().from_pretrained
+    with decode_processes() as processes:  # as early as torch is there: before it has threads
+        classifier = load(model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline)
+        speaker.introduce(classifier)
+        with RecordOutput(format_, output, append=resume, console=console) as out:
+            return _classify_items(classifier, items, look, out, speaker, processes) or code
 
 
 def _import_classifier() -> type[VideoClassifier]:
@@ -97,6 +103,16 @@ def _import_classifier() -> type[VideoClassifier]:
     with importing_torch():
         from ..inference.classifier import VideoClassifier
     return VideoClassifier
+
+
+def decode_processes() -> AbstractContextManager[DecodeProcesses | None]:
+    """What starts decoders; None where a process cannot be forked safely."""
+    if sys.platform != "linux":
+        return nullcontext()
+    from ..inference.decode_processes import DecodeProcesses
+    from ..inference.decode_worker import serve
+
+    return DecodeProcesses(serve)
 
 
 def _plan(
@@ -124,7 +140,12 @@ def _plan(
 
 
 def _classify_items(
-    classifier: VideoClassifier, items: list[str | Failure], look: Look, out: RecordOutput, speaker: Speaker
+    classifier: VideoClassifier,
+    items: list[str | Failure],
+    look: Look,
+    out: RecordOutput,
+    speaker: Speaker,
+    processes: DecodeProcesses | None,
 ) -> int:
     """Classify, write, tell; returns the exit code."""
     from ..inference.batch import classify_files
@@ -134,7 +155,7 @@ def _classify_items(
     with (
         Interruption() as interruption,
         BatchProgress(len(items), quiet=speaker.quiet) as progress,
-        closing(classify_files(classifier, items, look)) as records,
+        closing(classify_files(classifier, items, look, processes=processes, halt=interruption.halt)) as records,
     ):
         for record in records:
             with progress.out_of_the_way():
@@ -143,8 +164,6 @@ def _classify_items(
             progress.advance()
             num_done += 1
             num_failed += isinstance(record, Failure)
-            if interruption.exit_code:
-                break
     if len(items) > 1:
         seconds = time.monotonic() - start
         speaker.note(f"{num_done - num_failed} classified, {num_failed} failed, {seconds:.1f} s")

@@ -104,10 +104,27 @@ Dtype = Annotated[
 ]
 Attention = Annotated[str, option(panel=MACHINE, metavar="NAME", help="eager, sdpa, or auto: what is fastest here.")]
 BatchSize = Annotated[
-    str, option("--batch-size", "-b", panel=MACHINE, metavar="N", help="Views in one forward pass. Default auto: all.")
+    str,
+    option(
+        "--batch-size",
+        "-b",
+        panel=MACHINE,
+        metavar="N",
+        help="At most so many views in one forward pass, of several videos. Default auto: as suits the model.",
+    ),
 ]
 Workers = Annotated[
-    str, option("--workers", "-j", panel=MACHINE, metavar="N", help="Videos that are decoded ahead. Default auto: 1.")
+    str,
+    option(
+        "--workers", "-j", panel=MACHINE, metavar="N", help="Videos that are decoded at once. Default auto: one a core."
+    ),
+]
+DecodeTimeout = Annotated[
+    str,
+    option(panel=MACHINE, metavar="SECONDS", help="Stop a decoder that takes longer over one video. Default 60."),
+]
+Unordered = Annotated[
+    bool, option("--unordered", panel=OUTPUT, help="Write each record as soon as it is known, in any order.")
 ]
 
 Quiet = Annotated[bool, option("--quiet", "-q", panel=TALK, help="Only data and errors.")]
@@ -266,6 +283,17 @@ def parse_count(option: str, text: str) -> int | None:
     if not re.fullmatch(r"[1-9]\d{0,11}", text, re.ASCII):
         raise UsageError(f"{option} is {text!r}", "Give a positive number, or auto.")
     return int(text)
+
+
+def parse_seconds(option: str, text: str) -> float:
+    """`"2.5"` -> 2.5.
+
+    Raises:
+        UsageError: it is not a positive number of seconds.
+    """
+    if not re.fullmatch(r"\d{1,9}(?:\.\d{1,6})?", text, re.ASCII) or not float(text):
+        raise UsageError(f"{option} is {text!r}", "Give a number of seconds above 0, such as 60.")
+    return float(text)
 
 
 def parse_names(option: str, text: str, choices: Sequence[str]) -> tuple[str, ...]:
