@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from ..errors import MachineError, UsageError
 from ..report.formats import FORMATS, FormatName, make_renderer
+from ..report.parquet import require_pyarrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,12 +27,14 @@ def choose_format(asked: str | None, output: Path | None) -> FormatName:
     """The format that was asked for, else the one that the file's suffix names, else text.
 
     Raises:
-        UsageError: the name or the suffix is none of ours.
+        UsageError: the name or the suffix is none of ours, or a package is not installed that it needs.
     """
     name = asked or (output.suffix.lower().removeprefix(".") if output else "text")
     name = "text" if name in ("txt", "tsv") else name
     for known in FORMATS:
         if name == known:
+            if known == "parquet":
+                require_pyarrow()
             return known
     what = f"unknown format {asked!r}" if asked else f"cannot tell the format of {str(output)!r} from its suffix"
     raise UsageError(what, f"Use -f with one of {', '.join(FORMATS)}.")

@@ -78,6 +78,8 @@ class Destination:
             raise UsageError("--retry-failed is about a run that goes on", "Give --resume too.")
         if self.output is None and (self.resume or self.overwrite):
             raise UsageError("--resume and --overwrite are about an output file", "Name it with -o.")
+        if self.output is None and self.format == "parquet":
+            raise UsageError("parquet is no text for stdout", "Name a file with -o.")
         if self.resume and self.format != "jsonl":
             raise UsageError(
                 f"--resume cannot go on with {self.format}", "Write .jsonl, whose records are appended one by one."

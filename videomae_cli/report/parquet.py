@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -30,13 +31,10 @@ class ParquetRenderer:
     ends_anywhere = False  # the end says where each piece begins
 
     def __init__(self) -> None:
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ImportError as error:
-            raise UsageError(
-                f"Parquet needs pyarrow: {error}", "Run `pip install pyarrow` (the [parquet] extra), or use .jsonl."
-            ) from None
+        require_pyarrow()
+        import pyarrow
+        from pyarrow import parquet
+
         self._sink = _Sink()
         self._schema = _schema(pyarrow)
         self._table = pyarrow.Table.from_pylist
@@ -83,6 +81,19 @@ class ParquetRenderer:
     def _flush(self) -> None:
         self._writer.write_table(self._table(self._rows, schema=self._schema), row_group_size=ROWS_IN_GROUP)
         self._rows = []
+
+
+def require_pyarrow() -> None:
+    """Find out early whether Parquet can be written.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        raise UsageError(
+            "parquet needs pyarrow, which is not installed",
+            "Run `pip install pyarrow` (or '.[parquet]'), or write .jsonl.",
+        )
 
 
 class _Sink:
