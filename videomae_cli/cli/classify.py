@@ -9,19 +9,18 @@ import traceback
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
-from ..inference.ledger import read_done
 from ..inference.records import Failure
+from ..report.summary import Summary
 from ..report.text import printable
 from . import options as opt
 from .boundary import Interruption, importing_torch, say, say_error
-from .inputs import collect_inputs
-from .output import RecordOutput, check_writable, choose_format
+from .output import RecordOutput, choose_format
+from .plan import SOME_FAILED, Destination, Model, Plan, name_output, planned
 from .progress import BatchProgress
+from .shard import parse_shard
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -29,10 +28,8 @@ if TYPE_CHECKING:
     from ..inference.decode_processes import DecodeProcesses
     from ..inference.look import Look
     from ..inference.records import Record
-    from ..report.formats import FormatName
 
 DEFAULT_TOP_K = 5
-SOME_FAILED = 1
 
 
 def classify(
@@ -43,9 +40,11 @@ def classify(
     top_k: opt.TopK = "auto",
     views: opt.Views = "1x1",
     stride: opt.Stride = "auto",
+    shard: opt.Shard = None,
     format: opt.Format = None,
     output: opt.Output = None,
     resume: opt.Resume = False,
+    retry_failed: opt.RetryFailed = False,
     overwrite: opt.Overwrite = False,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "auto",
@@ -72,7 +71,10 @@ def classify(
     """
     from ..inference.look import Look  # not at the top: --help does without it
 
+    part = parse_shard(shard, os.environ) if shard else None
+    output = name_output(output, part)
     format_ = choose_format(format, output)
+    destination = Destination(output, format_, resume=resume, retry_failed=retry_failed, overwrite=overwrite)
     console = stdout_terminal() if format_ == "text" and output is None else None
     look = Look(
         views=opt.parse_views(views),
@@ -87,15 +89,17 @@ def classify(
         ordered=not unordered,
     )
     speaker = Speaker(quiet=quiet, verbose=verbose, debug=debug)
-    items, code = _plan(inputs or [], files_from, output, format_, look, speaker, resume=resume, overwrite=overwrite)
-    if not items:
-        return code
-    load = _import_classifier().from_pretrained
-    with decode_processes() as processes:  # as early as torch is there: before it has threads
-        classifier = load(model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline)
-        speaker.introduce(classifier)
-        with RecordOutput(format_, output, append=resume, console=console) as out:
-            return _classify_items(classifier, items, look, out, speaker, processes) or code
+    with planned(inputs, files_from, destination, look, Model(model, revision, offline), part, speaker.note) as plan:
+        if not plan.items:
+            return plan.exit_code
+        load = _import_classifier().from_pretrained
+        with decode_processes() as processes:  # as early as torch is there: before it has threads
+            classifier = load(
+                model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
+            )
+            speaker.introduce(classifier)
+            with RecordOutput(format_, output, append=resume, console=console, about=plan.about) as out:
+                return _classify_items(classifier, plan, look, out, speaker, processes) or plan.exit_code
 
 
 def _import_classifier() -> type[VideoClassifier]:
@@ -115,33 +119,9 @@ def decode_processes() -> AbstractContextManager[DecodeProcesses | None]:
     return DecodeProcesses(serve)
 
 
-def _plan(
-    inputs: list[str],
-    files_from: str | None,
-    output: Path | None,
-    format_: FormatName,
-    look: Look,
-    speaker: Speaker,
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> tuple[list[str | Failure], int]:
-    """What there is to classify, and the exit code that records of an earlier run bring along."""
-    found = collect_inputs(inputs, files_from, allow_images=look.allow_images)
-    if found.num_repeated:
-        speaker.note(f"{found.num_repeated} repeated inputs; each file is classified once")
-    _keep_apart(output, [*found.items, files_from])
-    done = _check_output(output, format_, resume=resume, overwrite=overwrite)
-    earlier = [done[_path(item)] for item in found.items if _path(item) in done]
-    items = [item for item in found.items if _path(item) not in done]
-    if not items:
-        speaker.note(f"nothing to do: {output} holds {len(earlier)} records, {earlier.count('error')} of failures")
-    return items, SOME_FAILED if "error" in earlier else 0
-
-
 def _classify_items(
     classifier: VideoClassifier,
-    items: list[str | Failure],
+    plan: Plan,
     look: Look,
     out: RecordOutput,
     speaker: Speaker,
@@ -150,8 +130,9 @@ def _classify_items(
     """Classify, write, tell; returns the exit code."""
     from ..inference.batch import classify_files
 
+    items = plan.items
+    summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
-    num_done = num_failed = 0
     with (
         Interruption() as interruption,
         BatchProgress(len(items), quiet=speaker.quiet) as progress,
@@ -162,47 +143,13 @@ def _classify_items(
                 out.write(record)
                 speaker.tell(record)
             progress.advance()
-            num_done += 1
-            num_failed += isinstance(record, Failure)
-    if len(items) > 1:
-        seconds = time.monotonic() - start
-        speaker.note(f"{num_done - num_failed} classified, {num_failed} failed, {seconds:.1f} s")
-    if interruption.exit_code and num_done < len(items):
-        speaker.note(f"interrupted: {len(items) - num_done} of {len(items)} inputs are left")
+            summary.add(record)
+    if plan.num_inputs > 1:
+        speaker.summarize(summary, time.monotonic() - start)
+    if interruption.exit_code and summary.num_done < len(items):
+        speaker.note(f"interrupted: {len(items) - summary.num_done} of {len(items)} inputs are left")
         return interruption.exit_code
-    return SOME_FAILED if num_failed else 0
-
-
-def _keep_apart(output: Path | None, sources: list[str | Failure | None]) -> None:
-    """Refuse to write over what is read."""
-    if output is None:
-        return
-    target = os.path.realpath(output)
-    for source in sources:
-        if isinstance(source, str) and source != "-" and os.path.realpath(source) == target:
-            raise UsageError(f"{str(output)!r} is an input, and would be overwritten", "Write elsewhere with -o.")
-
-
-def _path(item: str | Failure) -> str:
-    return item.path if isinstance(item, Failure) else item
-
-
-def _check_output(output: Path | None, format_: FormatName, *, resume: bool, overwrite: bool) -> dict[str, str]:
-    """Make sure that `output` may be written; returns the inputs that it holds already, with their status."""
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other", "Go on with the file, or replace it.")
-    if output is None:
-        if resume or overwrite:
-            raise UsageError("--resume and --overwrite are about an output file", "Name it with -o.")
-        return {}
-    if resume and format_ != "jsonl":
-        raise UsageError(
-            f"--resume cannot go on with {format_}", "Write .jsonl, whose records are appended one by one."
-        )
-    if os.path.isfile(output) and not (resume or overwrite):
-        raise UsageError(f"{str(output)!r} exists", "Go on with it by --resume, or replace it by --overwrite.")
-    check_writable(output)
-    return read_done(output) if resume and os.path.isfile(output) else {}
+    return SOME_FAILED if summary.num_failed else 0
 
 
 def stdout_terminal() -> Console | None:
@@ -232,6 +179,11 @@ class Speaker:
         """Say something, unless quiet."""
         if not self.quiet:
             say(printable(text))
+
+    def summarize(self, summary: Summary, seconds: float) -> None:
+        """How the run went as a whole, with bars where a person looks at it."""
+        for line in summary.render(seconds, bars=sys.stderr.isatty()):
+            self.note(line)
 
     def introduce(self, classifier: VideoClassifier) -> None:
         """What was loaded, and what the user should know of it."""

@@ -14,8 +14,9 @@ from ..report.accuracy import render_accuracy_lines, render_accuracy_table
 from ..report.confusion import confusion_csv, confusion_svg
 from . import options as opt
 from .boundary import importing_torch
-from .classify import SOME_FAILED, Speaker, decode_processes, stdout_terminal
+from .classify import Speaker, decode_processes, stdout_terminal
 from .output import check_writable
+from .plan import SOME_FAILED
 from .progress import BatchProgress
 
 if TYPE_CHECKING:

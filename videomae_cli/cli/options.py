@@ -46,6 +46,14 @@ Stride = Annotated[
         help="Look at every N-th frame. Default: as the checkpoint was trained (4, or equal segments of the video).",
     ),
 ]
+Shard = Annotated[
+    str | None,
+    option(
+        panel=WHAT,
+        metavar="I/N|auto",
+        help="Take only the I-th of N parts of the inputs; auto asks Slurm, Kubernetes or torchrun. See merge.",
+    ),
+]
 AllowImages = Annotated[bool, option("--allow-images", panel=WHAT, help="Take still images as videos of one frame.")]
 Strict = Annotated[bool, option("--strict", panel=WHAT, help="Count truncated and partly corrupt videos as failed.")]
 MaxPixels = Annotated[
@@ -76,17 +84,29 @@ Format = Annotated[
         "-f",
         panel=OUTPUT,
         metavar="NAME",
-        help="text, json, jsonl or csv. Default: the suffix of --output, else text.",
+        help="text, json, jsonl, csv or parquet. Default: the suffix of --output, else text.",
     ),
 ]
 Output = Annotated[
-    Path | None, option("--output", "-o", panel=OUTPUT, metavar="FILE", help="Write here instead of to stdout.")
+    Path | None,
+    option(
+        "--output",
+        "-o",
+        panel=OUTPUT,
+        metavar="FILE",
+        help="Write here instead of to stdout. {shard} in the name stands for such as 1-of-4.",
+    ),
 ]
 Resume = Annotated[
     bool,
     option(
-        "--resume", panel=OUTPUT, help="Go on with a .jsonl output: skip the inputs that it holds, failed ones too."
+        "--resume",
+        panel=OUTPUT,
+        help="Go on with a .jsonl output: skip the inputs that it holds, failed ones too, unless the file changed.",
     ),
+]
+RetryFailed = Annotated[
+    bool, option("--retry-failed", panel=OUTPUT, help="With --resume: try the inputs again that failed.")
 ]
 Overwrite = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an output file that exists.")]
 
@@ -217,6 +237,24 @@ FailAbove = Annotated[
 ]
 Plot = Annotated[
     Path | None, option(panel=OUTPUT, metavar="FILE", help="Also draw the medians, as .svg or .png; needs matplotlib.")
+]
+
+
+# ---- of merge --------------------------------------------------------------------------------------------------------
+
+Shards = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SHARDS", help="The .jsonl outputs of all shards of a run, in any order.", show_envvar=False
+    ),
+]
+MergeOutput = Annotated[
+    Path,
+    option("--output", "-o", panel=OUTPUT, metavar="FILE", help="Write here. The suffix names the format."),
+]
+MergeFormat = Annotated[
+    str | None,
+    option("--format", "-f", panel=OUTPUT, metavar="NAME", help="jsonl, json, csv or parquet. Default: the suffix."),
 ]
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ..inference.records import to_json
+from ..inference.records import values_to_json
+from .parquet import ParquetRenderer
 from .tables import CSV_COLUMNS, csv_rows, render_csv
 from .text import render_lines, render_table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from ..inference.records import Record
 
-FormatName = Literal["text", "json", "jsonl", "csv"]
+FormatName = Literal["text", "json", "jsonl", "csv", "parquet"]
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 
 
@@ -22,10 +25,15 @@ class Renderer:
 
     The output is `head()`, then `record(r)` for each record, then `tail()`; it is valid also when no record came.
 
+    Attributes:
+        ends_anywhere: `tail()` makes the output whole also when the text of the last record was lost.
+
     Args:
         name: the format.
         console: for `text` on a terminal: where the tables will be shown. None writes tab-separated lines.
     """
+
+    ends_anywhere = True
 
     def __init__(self, name: FormatName, console: Console | None = None) -> None:
         self.name = name
@@ -38,17 +46,45 @@ class Renderer:
             return "[\n"
         return render_csv([CSV_COLUMNS]) if self.name == "csv" else ""
 
-    def record(self, record: Record) -> str:
-        """The text of one record."""
+    def record(self, record: Record, more: Mapping[str, Any] | None = None) -> str:
+        """The text of one record.
+
+        Args:
+            record: what is said of one input.
+            more: what JSON lines say besides, of the file and of the run.
+        """
+        if self.name == "text":
+            return render_table(record, self._console) if self._console else render_lines(record)
+        more = more if more and self.name == "jsonl" else {}
+        return self.values({**record.to_dict(), **more})
+
+    def values(self, values: Mapping[str, Any]) -> str:
+        """The text of a record that is plain values; not for `text`.
+
+        Args:
+            values: as `to_dict` gives them.
+        """
         self._num_records += 1
         if self.name == "json":
-            return ("" if self._num_records == 1 else ",") + to_json(record) + "\n"  # the comma leads the line
+            return ("" if self._num_records == 1 else ",") + values_to_json(values) + "\n"  # the comma leads the line
         if self.name == "jsonl":
-            return to_json(record) + "\n"
-        if self.name == "csv":
-            return render_csv(csv_rows(record))
-        return render_table(record, self._console) if self._console else render_lines(record)
+            return values_to_json(values) + "\n"
+        assert self.name == "csv"
+        return render_csv(csv_rows(values))
 
     def tail(self) -> str:
         """What stands after the last record."""
         return "]\n" if self.name == "json" else ""
+
+
+def make_renderer(name: FormatName, console: Console | None = None) -> Renderer | ParquetRenderer:
+    """What turns records into a format: text, or bytes for parquet.
+
+    Args:
+        name: the format.
+        console: for `text` on a terminal, see `Renderer`.
+
+    Raises:
+        UsageError: a package that it needs is not installed.
+    """
+    return ParquetRenderer() if name == "parquet" else Renderer(name, console)
