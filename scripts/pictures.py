@@ -22,21 +22,23 @@ from rich.console import Console
 from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {"classify": ["classify", "demo", "-m", "camera-motion"], "models": ["models"]}
-NUM_ROWS, NUM_COLUMNS = 40, 104
+# The terminal's width in characters, and the arguments of `videomae`.
+COMMANDS = {"classify": (64, ["classify", "demo", "-m", "camera-motion"]), "models": (104, ["models"])}
+NUM_ROWS = 40
 
 
-def print_on_terminal(arguments: list[str]) -> str:
+def print_on_terminal(arguments: list[str], num_columns: int) -> str:
     """What a command writes to stdout when that is a terminal, with its colours.
 
     Args:
         arguments: of `videomae`.
+        num_columns: the terminal's width in characters.
 
     Raises:
         CalledProcessError: the command fails.
     """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", NUM_ROWS, NUM_COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", NUM_ROWS, num_columns, 0, 0))
     hidden = ("HF_", "VIDEOMAE_", "NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR")
     env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     command = [sys.executable, "-m", "videomae_cli", *arguments]
@@ -67,10 +69,10 @@ def read(terminal: int) -> bytes:
 def draw(folder: Path) -> None:
     """Write a picture for each of the commands."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, arguments in COMMANDS.items():
-        console = Console(record=True, width=NUM_COLUMNS, file=io.StringIO(), force_terminal=True)
+    for name, (num_columns, arguments) in COMMANDS.items():
+        console = Console(record=True, width=num_columns, file=io.StringIO(), force_terminal=True)
         console.print(Text(f"$ videomae {' '.join(arguments)}", style="bold"))
-        console.print(Text.from_ansi(print_on_terminal(arguments).rstrip("\n")))
+        console.print(Text.from_ansi(print_on_terminal(arguments, num_columns).rstrip("\n")))
         svg = console.export_svg(title="videomae", unique_id=name)
         (folder / f"{name}.svg").write_text(svg)
         print(folder / f"{name}.svg")

@@ -156,7 +156,7 @@ def test_the_demo_clips_are_named_rightly_without_a_network(tmp_path: Path) -> N
     code += "code = run(app, sys.argv[1:]); print(*sys.modules, file=sys.stderr); sys.exit(code)"
     command = [sys.executable, "-c", code, "classify", "demo", "-m", BUILT_IN.name, "-f", "jsonl", "-q"]
     env = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "huggingface_hub" not in done.stderr.split()
     assert list(tmp_path.iterdir()) == []

@@ -67,7 +67,7 @@ Model = Annotated[
         "-m",
         panel=MODEL,
         metavar="NAME|PATH",
-        help="Alias, hub id, checkpoint folder, .safetensors or .pth file. Default base-k400.",
+        help="Name from `videomae models`, hub id, checkpoint folder, .safetensors or .pth file. Default base-k400.",
     ),
 ]
 Revision = Annotated[str | None, option(panel=MODEL, metavar="NAME", help="Branch, tag or commit of a hub id.")]
