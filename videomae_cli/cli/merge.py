@@ -114,7 +114,7 @@ def _check_complete(ledgers: list[Ledger]) -> list[Ledger]:
             f" and {len(missing) - _NUM_NAMED} more" if missing[_NUM_NAMED:] else ""
         )
         empty = f", and {num_empty} of the files are empty" if num_empty else ""
-        raise UsageError(f"{len(ledgers)} of {count} shards are given: {shown} are missing{empty}", "Name all shards.")
+        raise UsageError(f"{len(ledgers)} of {count} shards are given; missing: {shown}{empty}", "Name all shards.")
     num_records = sum(len(ledger.entries) for ledger in ledgers)
     num_inputs = max((ledger.run or {}).get("num_inputs", 0) for ledger in parts.values())
     if num_records < num_inputs:
