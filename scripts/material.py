@@ -167,8 +167,9 @@ def hostile_files(folder: Path, number: int, clip: Path) -> dict[str, str]:
     expected: dict[str, str] = {}
     for k in range(number):
         what, suffix, make, outcome = kinds[k % len(kinds)]
-        start = "" if outcome == "ok" else f"{k * 500 // number:05d} "  # sorted, they are among the clips
-        path = places[k % len(places)] / f"{start}{what} {k}.mp4"
+        place = places[k % len(places)]
+        among = f"{500 * int(place.name) + 500 * k // number:05d} "  # sorted, it comes between two clips
+        path = place / f"{'' if outcome == 'ok' else among}{what} {k}.mp4"
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             made = Path(scratch, f"made{suffix}")
             make(made)
