@@ -18,6 +18,7 @@ from .boundary import Interruption, importing_torch, say, say_error
 from .inputs import collect_inputs
 from .output import RecordOutput, check_writable, choose_format
 from .progress import BatchProgress
+from .windows import check_subtitles, classify_long_videos, parse_windowing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +42,10 @@ def classify(
     top_k: opt.TopK = "auto",
     views: opt.Views = "1x1",
     stride: opt.Stride = "auto",
+    window: opt.Window = None,
+    hop: opt.Hop = None,
+    threshold: opt.Threshold = None,
+    hysteresis: opt.Hysteresis = None,
     format: opt.Format = None,
     output: opt.Output = None,
     resume: opt.Resume = False,
@@ -80,15 +85,19 @@ def classify(
         allow_images=allow_images,
         strict=strict,
     )
+    windowing = parse_windowing(window, hop, threshold, hysteresis, look)
     speaker = Speaker(quiet=quiet, verbose=verbose, debug=debug)
     items, code = _plan(inputs or [], files_from, output, format_, look, speaker, resume=resume, overwrite=overwrite)
     if not items:
         return code
+    check_subtitles(format_, items, windowing)
     classifier = _import_classifier().from_pretrained(
         model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
     )
     speaker.introduce(classifier)
-    with RecordOutput(format_, output, append=resume, console=console) as out:
+    with RecordOutput(format_, output, append=resume, console=console, by_segment=windowing is not None) as out:
+        if windowing:
+            return classify_long_videos(classifier, items, windowing, look, out, speaker) or code
         return _classify_items(classifier, items, look, out, speaker) or code
 
 

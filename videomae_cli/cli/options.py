@@ -20,6 +20,7 @@ def option(*names: str, help: str, panel: str, metavar: str = "") -> Any:
 
 
 WHAT, MODEL, OUTPUT, MACHINE, TALK = "Input and sampling", "Model", "Output", "Machine", "Messages"
+WINDOWS = "Long videos"
 
 Inputs = Annotated[
     list[str] | None,
@@ -51,6 +52,25 @@ Strict = Annotated[bool, option("--strict", panel=WHAT, help="Count truncated an
 MaxPixels = Annotated[
     str, option(panel=WHAT, metavar="N", help="Refuse videos with more pixels in a frame. Default 35389440 (8K).")
 ]
+Window = Annotated[
+    str | None,
+    option(panel=WINDOWS, metavar="SECONDS", help="Label a long video over time: windows of this length, in order."),
+]
+Hop = Annotated[
+    str | None,
+    option(panel=WINDOWS, metavar="SECONDS", help="From one window to the next. Default: half of --window."),
+]
+Threshold = Annotated[
+    str | None, option(panel=WINDOWS, metavar="SCORE", help="Below this score a window has no label. Default 0.")
+]
+Hysteresis = Annotated[
+    str | None,
+    option(
+        panel=WINDOWS,
+        metavar="SCORE",
+        help="A label holds until another scores higher by more than this. Default 0.1; 0: the best of each window.",
+    ),
+]
 
 Model = Annotated[
     str,
@@ -76,7 +96,7 @@ Format = Annotated[
         "-f",
         panel=OUTPUT,
         metavar="NAME",
-        help="text, json, jsonl or csv. Default: the suffix of --output, else text.",
+        help="text, json, jsonl or csv; with --window also srt or vtt. Default: the suffix of --output, else text.",
     ),
 ]
 Output = Annotated[
@@ -266,6 +286,17 @@ def parse_count(option: str, text: str) -> int | None:
     if not re.fullmatch(r"[1-9]\d{0,11}", text, re.ASCII):
         raise UsageError(f"{option} is {text!r}", "Give a positive number, or auto.")
     return int(text)
+
+
+def parse_number(option: str, text: str) -> float:
+    """`"2.1"` -> 2.1.
+
+    Raises:
+        UsageError: it is no number, 0 or more.
+    """
+    if not re.fullmatch(r"\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}", text.strip(), re.ASCII):
+        raise UsageError(f"{option} is {text!r}", "Give a number, such as 2.1.")
+    return float(text)
 
 
 def parse_names(option: str, text: str, choices: Sequence[str]) -> tuple[str, ...]:

@@ -70,12 +70,19 @@ class RecordOutput:
         path: the file; None is stdout.
         append: go on behind the records that a .jsonl file holds.
         console: for text on a terminal.
+        by_segment: see `Renderer`.
     """
 
     def __init__(
-        self, name: FormatName, path: Path | None = None, *, append: bool = False, console: Console | None = None
+        self,
+        name: FormatName,
+        path: Path | None = None,
+        *,
+        append: bool = False,
+        console: Console | None = None,
+        by_segment: bool = False,
     ) -> None:
-        self._renderer = Renderer(name, console)
+        self._renderer = Renderer(name, console, by_segment=by_segment)
         self._path = path
         self._held: list[str] | None = [] if path and name != "jsonl" else None
         self._stream: FileIO | None = None
@@ -92,7 +99,7 @@ class RecordOutput:
     def __exit__(self, *_: object) -> None:
         if not self._failed:
             self._write(self._renderer.tail())
-        if self._path and self._held is not None:
+        if self._path and self._held is not None and self._renderer.has_content:
             from ..weights.write import write_atomically
 
             write_atomically(self._path.resolve(), "".join(self._held).encode())

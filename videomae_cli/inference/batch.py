@@ -89,7 +89,7 @@ def _prepare(classifier: VideoClassifier, item: str | Failure, look: Look) -> Pr
             strict=look.strict,
         )
     except Exception as error:
-        return _blame(item, error)
+        return blame(item, error)
 
 
 def _predict(classifier: VideoClassifier, prepared: PreparedVideo | Failure, look: Look) -> Record:
@@ -98,10 +98,10 @@ def _predict(classifier: VideoClassifier, prepared: PreparedVideo | Failure, loo
     try:
         return classifier.predict(prepared, top_k=look.top_k, batch_size=look.batch_size)
     except Exception as error:
-        return _blame(prepared.path, error)
+        return blame(prepared.path, error)
 
 
-def _blame(path: str, error: Exception) -> Failure:
+def blame(path: str, error: Exception) -> Failure:
     """The record of an error that is this file's; others are raised again."""
     if isinstance(error, VideoError):
         names_it = repr(path) in error.message

@@ -244,7 +244,7 @@ class VideoClassifier:
                 segments = sampling.indices(info.num_frames, num_segments=num_segments)
                 clip = video.read([index for segment in segments for index in segment])
             if strict:
-                _refuse_damage(path, clip.warnings)
+                refuse_damage(path, clip.warnings)
             per_segment = clip.frames.reshape(num_segments, sampling.num_frames, *clip.frames.shape[1:])
             pixel_values = torch.cat([self.processor.crops(frames, num_crops) for frames in per_segment])
         return PreparedVideo(
@@ -278,16 +278,20 @@ class VideoClassifier:
         scores = to_scores(logits, self.model.config).mean(dim=0).cpu()
         if not scores.isfinite().all():
             raise VideoError("non_finite", f"the model's output for {prepared.path!r} is not finite ({self.dtype})")
-        best = scores.topk(min(top_k, len(scores)))
         return Prediction(
             path=prepared.path,
-            predictions=tuple(
-                ScoredLabel(self.labels[index], index, score)
-                for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            ),
+            predictions=self.best(scores, top_k),
             sampling=prepared.sampling,
             video=prepared.video,
             warnings=prepared.warnings,
+        )
+
+    def best(self, scores: torch.Tensor, top_k: int) -> tuple[ScoredLabel, ...]:
+        """The labels of the highest scores, best first; scores are (num_labels,)."""
+        best = scores.topk(min(top_k, len(scores)))
+        return tuple(
+            ScoredLabel(self.labels[index], index, score)
+            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         )
 
 
@@ -331,7 +335,8 @@ def _padding(segments: list[list[int]], sampling: Sampling, num_video_frames: in
 _DAMAGE: dict[str, VideoErrorKind] = {"truncated": "truncated", "corrupt": "corrupt", "replaced": "corrupt"}
 
 
-def _refuse_damage(path: str | os.PathLike[str], warnings: Sequence[str]) -> None:
+def refuse_damage(path: str | os.PathLike[str], warnings: Sequence[str]) -> None:
+    """Raise a `VideoError` where a warning of the reader is about damage, as `--strict` asks for."""
     for warning in warnings:
         kind = _DAMAGE.get(warning.partition(":")[0])
         if kind:

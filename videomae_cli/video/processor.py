@@ -249,7 +249,19 @@ class VideoMAEImageProcessor:
             UsageError: several crops are asked of a processor that does not crop.
             VideoError: resized, the frames would be too large.
         """
-        return self._finish(torch.stack(self._fit(to_tensor(frames).movedim(-1, 1), num_crops)))
+        return self.normalise(self.fit(frames, num_crops))
+
+    def fit(self, frames: npt.NDArray[np.uint8], num_crops: int = 1) -> Tensor:
+        """The first half of `crops`, resize and crop: levels, a quarter of the memory. Each frame for itself.
+
+        Returns:
+            (num_crops, T, C, h, w) uint8.
+        """
+        return torch.stack(self._fit(to_tensor(frames).movedim(-1, 1), num_crops))
+
+    def normalise(self, levels: Tensor) -> Tensor:
+        """The second half of `crops`, rescale and normalise: (..., C, h, w) uint8 -> float32."""
+        return self._finish(levels)
 
     def _fit(self, frames: Tensor, num_crops: int = 1) -> list[Tensor]:
         """Resize and crop, (T, C, H, W) -> `num_crops` views (T, C, h, w)."""
