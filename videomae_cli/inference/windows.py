@@ -142,12 +142,11 @@ def _sampled(
     times: npt.NDArray[np.float64], starts: Sequence[float], ends: Sequence[float], sampling: Sampling
 ) -> list[list[int]]:
     first = _nearest(times, np.array(starts))
-    # Past the last frame's own time there is one more to come, at the end of the video.
-    last = np.where(np.array(ends) >= 2 * times[-1] - times[max(len(times) - 2, 0)] - _EQUAL_SECONDS, len(times), 0)
-    end = np.maximum(last, _nearest(times, np.array(ends)))
+    # The end of a window is where the frame after it begins; after the last frame that is the end of the video.
+    after = _nearest(np.append(times, ends[-1]), np.array(ends))
     return [
         [int(start) + index for index in sampling.indices(max(1, int(stop - start)))[0]]
-        for start, stop in zip(first, end, strict=True)
+        for start, stop in zip(first, after, strict=True)
     ]
 
 
