@@ -72,7 +72,7 @@ def test_a_stream_of_frames_that_are_not_there(tmp_path: Path) -> None:
         video.stream([9, 10])
 
 
-@pytest.mark.parametrize("spoiled", [[0], [1], [33], [34, 35], [50, 51, 70], [89], [88, 89]])
+@pytest.mark.parametrize("spoiled", [[1], [33], [34, 35], [50, 51, 70], [89], [88, 89]])
 @pytest.mark.parametrize("kind", ["h264.mp4", "pyramid.mkv"])
 def test_damaged_packets(kind: str, spoiled: list[int], tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", 90, **FORMATS[kind])  # type: ignore[arg-type]
@@ -90,7 +90,7 @@ def test_truncated_files(name: str, tmp_path: Path) -> None:
 
 
 def test_nothing_can_be_decoded(tmp_path: Path) -> None:
-    path = spoil_packets(write_video(tmp_path / "clip.mp4", 20), range(20))
+    path = spoil_packets(write_video(tmp_path / "clip.avi", 20, **FORMATS["mjpeg.avi"]), range(20))  # type: ignore[arg-type]
     with VideoReader(path, num_threads=1) as video, pytest.raises(VideoError, match="not one frame") as caught:
         list(video.stream([3]))
     assert caught.value.kind == "damaged"
