@@ -46,8 +46,9 @@ class HubServer:
     """A hub to be used as a context manager.
 
     Faults: `status` answers everything with that status; `cuts` break off the next so many downloads after
-    `cut_bytes`; `garbled` flips a bit of every download; `silent` accepts requests and never answers.
-    `was_cut` is set when a download was broken off.
+    `cut_bytes`; `garbled` flips a bit of every download; `silent` accepts requests and never answers; `halts` leaves
+    requests for the rest of a file unanswered. `was_cut` is set when a download was broken off, `was_asked_for_rest`
+    when somebody wants the rest of one.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -58,7 +59,9 @@ class HubServer:
     cut_bytes: int = 1000
     garbled: bool = False
     silent: bool = False
+    halts: bool = False
     was_cut: Event = field(default_factory=Event)
+    was_asked_for_rest: Event = field(default_factory=Event)
 
     def add(
         self,
@@ -170,7 +173,12 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[:-1] + bytes([content[-1] ^ 1])
         first = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
         headers = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"} if first else {}
-        if self.hub.cuts > 0:
+        if first:
+            self.hub.was_asked_for_rest.set()
+        if first and self.hub.halts:
+            self.hub._stopping.wait(20)
+            self.close_connection = True
+        elif self.hub.cuts > 0:
             self.hub.cuts -= 1
             self._send(206 if first else 200, headers, content[first:], stop_after=self.hub.cut_bytes)
             self.hub.was_cut.set()

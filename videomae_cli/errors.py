@@ -21,6 +21,8 @@ VideoErrorKind = Literal[
     "truncated",  # ends early, under --strict
     "corrupt",  # some packets do not decode, under --strict
     "unfit",  # its frames do not fit the model, which a checkpoint without a centre crop cannot rule out
+    "timeout",  # its decoding took longer than --decode-timeout and was stopped
+    "crashed",  # its decoder took the process down that it ran in
     "changed",  # the file changed while it was read
     "non_finite",  # the model's output holds NaN or Inf
     "internal",  # a bug of ours, blamed on this file so that the rest goes on

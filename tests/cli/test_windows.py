@@ -40,7 +40,9 @@ def record_of(videomae: Run, *arguments: str | Path) -> dict[str, Any]:
 
 def test_the_record(video: Path, checkpoint: Path, videomae: Run) -> None:
     record = record_of(videomae, video, "-m", checkpoint, *WINDOW, "-k", "3")
-    assert list(record) == ["path", "status", "predictions", "windows", "segments", "sampling", "video", "warnings"]
+    keys = ["path", "status", "predictions", "windows", "segments", "sampling", "video", "warnings", "file", "run"]
+    assert list(record) == keys
+    assert record["run"]["window_seconds"] == 1.0
     assert record["status"] == "ok"
     assert record["warnings"] == []
     starts = [window["start_seconds"] for window in record["windows"]]
@@ -79,8 +81,8 @@ def assert_windows_stand_for_themselves(path: Path, checkpoint: Path, videomae: 
     import torch
 
     from videomae_cli import VideoClassifier, read_frames
-    from videomae_cli.inference.batch import Look
     from videomae_cli.inference.long_video import Step, WindowedVideo, classify_windows
+    from videomae_cli.inference.look import Look
     from videomae_cli.inference.timeline import WindowedPrediction
     from videomae_cli.inference.windows import Windowing
 
@@ -91,9 +93,9 @@ def assert_windows_stand_for_themselves(path: Path, checkpoint: Path, videomae: 
         for place, clip in video.clips():
             frames = read_frames(path, video.windows[place].frames, num_threads=1).frames
             pixel_values = classifier.processor.crops(frames)
-            assert torch.equal(classifier.processor.normalise(clip[None]), pixel_values)
+            assert torch.equal(classifier.processor.finish(clip[None]), pixel_values)
             alone.append(classifier.logits(pixel_values).softmax(-1)[0])
-    *steps, record = classify_windows(classifier, str(path), windowing, Look(batch_size=4))
+    *steps, record = classify_windows(classifier, str(path), Look(windowing=windowing, batch_size=4))
     assert isinstance(record, WindowedPrediction)
     assert [step.window for step in steps if isinstance(step, Step)] == list(record.windows)
     assert len(record.windows) == len(alone)
@@ -162,7 +164,7 @@ def test_one_record_for_each_of_several_files_and_resume(tmp_path: Path, checkpo
     ("options", "message"),
     [
         (("--window", "x"), "--window is 'x'"),
-        (("--window", "0"), "window_seconds is 0"),
+        (("--window", "0"), "--window is '0'"),
         (("--window", "2", "--hop", "-1"), "--hop is '-1'"),
         (("--window", "100", "--hop", "1"), "a window of 100 s every 1 s"),
         (("--hop", "1"), "--hop is about windows"),

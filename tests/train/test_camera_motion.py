@@ -48,10 +48,17 @@ def spots(size_px: int = 120) -> npt.NDArray[np.uint8]:
 
 
 def spot_places(frames: npt.NDArray[np.uint8]) -> Floats:
-    """(x, y) of the dark and of the bright spot in each of (T, H, W, 3), in parts of the shorter side: (T, 2, 2)."""
+    """(x, y) of the dark and of the bright spot in parts of the shorter side, (S, 2, 2).
+
+    S are those of the frames (T, H, W, 3) that show both spots whole: one after the other, in the middle of a wide pan.
+    """
     levels = frames.astype(np.float64).mean(axis=-1)
     levels -= np.median(levels, axis=(1, 2), keepdims=True)
     y, x = np.mgrid[: levels.shape[1], : levels.shape[2]]
+    at_edge = np.maximum(np.abs(levels[:, [0, -1]]).max(axis=(1, 2)), np.abs(levels[:, :, [0, -1]]).max(axis=(1, 2)))
+    whole = at_edge < 45
+    whole &= np.array([(frame > 45).any() and (frame < -45).any() for frame in levels])
+    levels = levels[whole]
     places = []
     for sign in (-1, 1):
         weights = (sign * levels - 45).clip(0)
@@ -91,8 +98,8 @@ PICTURE_MOVES = {
 }
 # The smallest and the largest movement, less what side drift, trembling, and the time before the first and after the
 # last frame take away.
-LEAST = (0.045, 0.045, np.log(1.045), np.radians(3.8))
-MOST = (0.66, 0.66, np.log(1.9), np.radians(53))
+LEAST = (0.075, 0.075, np.log(1.22), np.radians(11.5))
+MOST = (1.1, 1.1, np.log(2.65), np.radians(95))
 
 
 @pytest.mark.parametrize("movement", PICTURE_MOVES)
@@ -261,6 +268,25 @@ def test_repeats_and_masks() -> None:
     assert not torch.equal(batch.frames[0], batch.frames[1])
     alone = FilmedClips([PICTURES], FilmRecipe(num_films=10, num_frames=4, size_px=32, seed=1))
     assert alone[Draw(0, 4)].masks is None
+
+
+def test_large_movements_come_first() -> None:
+    """Films 0 to 29 are large, up to 59 smaller ones come in, from 60 on all are there."""
+    recipe = FilmRecipe(num_films=20, num_frames=4, size_px=32, seed=1, num_large=30)
+    places = [(0, 0), (1, 9), (1, 10), (2, 5), (2, 19), (3, 0), (9, 9)]
+    assert [recipe.least(Draw(*place)) for place in places] == pytest.approx([0.6, 0.6, 0.6, 0.3, 0.02, 0, 0])
+    assert RECIPE.least(Draw(0, 0)) == 0
+
+
+def test_a_path_is_at_least_as_long_as_is_asked_for() -> None:
+    def smallest(movement: str, axis: str, least: float) -> float:
+        paths = [draw_path(movement, random_at(seed), np.array([0.0, 1.0]), least=least) for seed in range(200)]
+        return min(abs(float(np.ptp(getattr(path, axis)))) for path in paths)
+
+    # From 0.1 to 1 view and from 15 to 90 degrees, less what trembling takes away.
+    assert 0.08 < smallest("pan left", "x", 0.0) < 0.13
+    assert 0.28 < smallest("pan left", "x", 0.5) < 0.36  # 10 ** 0.5 times as much
+    assert 34 < np.degrees(smallest("roll clockwise", "roll", 0.5)) < 42
 
 
 def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:

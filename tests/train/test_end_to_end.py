@@ -107,10 +107,10 @@ def assert_transformers_agrees(folder: Path, clips: Sequence[Path]) -> None:
     ours = VideoClassifier.from_pretrained(folder, device="cpu")
     assert theirs.config.id2label == dict(enumerate(sorted(DIRECTIONS)))
     for clip in clips:
-        prepared = ours.prepare(clip)
+        prepared = ours.preparer()(clip)
         (indices,) = prepared.sampling.frames
         pixel_values = processor(list(read_frames(clip, indices).frames), return_tensors="pt").pixel_values
-        assert (pixel_values - prepared.pixel_values).abs().max() < 1e-5
+        assert (pixel_values - ours.processor.finish(prepared.pixels)).abs().max() < 1e-5
         with torch.inference_mode():
             logits = theirs(pixel_values).logits
-        assert (ours.logits(prepared.pixel_values) - logits).abs().max() < 1e-4
+        assert (ours.logits_of_pixels(prepared.pixels) - logits).abs().max() < 1e-4

@@ -195,14 +195,23 @@ def test_a_classifier_has_no_decoder_to_pretrain(tmp_path: Path) -> None:
 # ---- drawn weights ---------------------------------------------------------------------------------------------------
 
 
-def test_a_classifier_is_drawn_as_v1_draws_it() -> None:
+def test_a_classifier_from_nothing_is_drawn_as_for_pretraining_but_for_its_head() -> None:
     torch.manual_seed(0)
     model, report = classifier(None, hidden_size=256)
     assert report == ["all weights are drawn at random"]
-    assert_drawn(model.videomae.blocks[0].mlp.up.weight, deviation=0.02)
-    assert_drawn(model.videomae.embeddings.projection.weight, deviation=0.02)
+    assert_drawn(model.videomae.blocks[0].mlp.up.weight, deviation=(2 / 320) ** 0.5)
+    num_pixels = model.videomae.embeddings.projection.weight.shape[1]
+    assert_drawn(model.videomae.embeddings.projection.weight, deviation=(2 / (256 + num_pixels)) ** 0.5)
     assert_drawn(model.classifier.weight, deviation=0.02e-3)
     assert all(tensor.eq(0).all() for name, tensor in model.named_parameters() if name.endswith("bias"))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_a_new_head_has_the_scale_that_is_asked_for(scale: float) -> None:
+    torch.manual_seed(0)
+    config = model_config(section(hidden_size=256), use_mean_pooling=True, id2label=dict(enumerate(LABELS)))
+    model, _ = new_classifier(config, "sdpa", None, LABELS, scale)
+    assert_drawn(model.classifier.weight, deviation=0.02 * scale)
 
 
 def test_an_autoencoder_is_drawn_as_v1_draws_it() -> None:
@@ -217,7 +226,7 @@ def test_an_autoencoder_is_drawn_as_v1_draws_it() -> None:
 def assert_drawn(weight: Tensor, deviation: float) -> None:
     expected = pytest.approx(deviation, rel=0.15)
     assert float(weight.detach().std()) == expected
-    assert abs(float(weight.detach().mean())) < deviation / 4
+    assert abs(float(weight.detach().mean())) <= deviation / 4
 
 
 def test_the_norms_of_a_drawn_model_are_those_of_v1() -> None:

@@ -11,6 +11,7 @@ from tests.videos import frame_numbers, write_video
 from videomae_cli import VideoClassifier, VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
 from videomae_cli.errors import ModelError, UsageError
 from videomae_cli.inference.classifier import to_scores
+from videomae_cli.inference.prepare import PreparedVideo
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,11 @@ def classifier(checkpoint: Path) -> VideoClassifier:
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "clip.mkv", 130, width=160, height=120)
+
+
+def pixel_values(classifier: VideoClassifier, prepared: PreparedVideo) -> torch.Tensor:
+    assert prepared.pixels.dtype == torch.uint8
+    return classifier.processor.finish(prepared.pixels)
 
 
 @pytest.mark.parametrize(
@@ -35,32 +41,32 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_model_sees_the_frames_that_the_record_names(
     views: tuple[int, int], stride: int | None, segments: list[range], classifier: VideoClassifier, video: Path
 ) -> None:
-    prepared = classifier.prepare(video, views=views, stride=stride)
+    prepared = classifier.preparer(views=views, stride=stride)(video)
     assert prepared.sampling.frames == tuple(tuple(segment) for segment in segments)
-    seen = prepared.pixel_values.permute(0, 1, 3, 4, 2).numpy()  # (V, T, H, W, C)
+    seen = pixel_values(classifier, prepared).permute(0, 1, 3, 4, 2).numpy()  # (V, T, H, W, C)
     assert [frame_numbers(view) for view in seen] == [list(segment) for segment in segments]
 
 
 def test_spatial_views_lie_along_the_longer_side(classifier: VideoClassifier, video: Path) -> None:
-    left, centre, right = classifier.prepare(video, views=(1, 3)).pixel_values
-    (only,) = classifier.prepare(video, views=(1, 1)).pixel_values
+    left, centre, right = classifier.preparer(views=(1, 3))(video).pixels
+    (only,) = classifier.preparer()(video).pixels
     assert torch.equal(centre, only)
     assert not torch.equal(left, centre)
     assert not torch.equal(right, centre)
 
 
 def test_logits_are_those_of_the_model(classifier: VideoClassifier, video: Path) -> None:
-    prepared = classifier.prepare(video)
+    prepared = classifier.preparer()(video)
     with torch.inference_mode():
-        expected = classifier.model(prepared.pixel_values).logits
-    logits = classifier.logits(prepared.pixel_values)
+        expected = classifier.model(pixel_values(classifier, prepared)).logits
+    logits = classifier.logits_of_pixels(prepared.pixels)
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
     assert logits.shape == (1, 10)
 
 
 def test_scores_are_the_mean_of_the_views_probabilities(classifier: VideoClassifier, video: Path) -> None:
-    prepared = classifier.prepare(video, views=(2, 3))
-    expected = classifier.logits(prepared.pixel_values).softmax(-1).mean(0)
+    prepared = classifier.preparer(views=(2, 3))(video)
+    expected = classifier.logits_of_pixels(prepared.pixels).softmax(-1).mean(0)
     prediction = classifier.classify(video, top_k=10, views=(2, 3))
     assert {p.index: p.score for p in prediction.predictions} == pytest.approx(dict(enumerate(expected.tolist())))
     assert prediction.label == classifier.labels[int(expected.argmax())]
@@ -96,9 +102,9 @@ def test_something_something_checkpoints_look_at_equal_segments(video: Path) -> 
     classifier = VideoClassifier(
         VideoMAEForVideoClassification(config), VideoMAEImageProcessor(), [str(k) for k in range(174)]
     )
-    assert classifier.prepare(video).sampling.frames == (tuple(int(130 / 16 * (k + 0.5)) for k in range(16)),)
-    assert classifier.prepare(video).sampling.stride is None
-    assert classifier.prepare(video, stride=4).sampling.frames == (tuple(range(33, 97, 4)),)
+    assert classifier.preparer()(video).sampling.frames == (tuple(int(130 / 16 * (k + 0.5)) for k in range(16)),)
+    assert classifier.preparer()(video).sampling.stride is None
+    assert classifier.preparer(stride=4)(video).sampling.frames == (tuple(range(33, 97, 4)),)
 
 
 def test_eight_frame_checkpoints_are_given_eight_frames(video: Path) -> None:
@@ -106,7 +112,7 @@ def test_eight_frame_checkpoints_are_given_eight_frames(video: Path) -> None:
         hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_labels=3, num_frames=8
     )
     classifier = VideoClassifier(VideoMAEForVideoClassification(config), VideoMAEImageProcessor(), "abc")
-    assert classifier.prepare(video).sampling.frames == (tuple(range(49, 81, 4)),)
+    assert classifier.preparer()(video).sampling.frames == (tuple(range(49, 81, 4)),)
     assert len(classifier.classify(video).predictions) == 3
 
 
@@ -145,8 +151,8 @@ def test_frames_are_chosen_as_the_processor_file_says(
     classifier.model.save_pretrained(tmp_path)
     VideoMAEImageProcessor(frame_sampling=told).save_pretrained(tmp_path)
     trained = VideoClassifier.from_pretrained(tmp_path, device="cpu")
-    assert trained.prepare(video).sampling.frames == (tuple(frames),)
-    assert trained.prepare(video, stride=4).sampling.frames == (tuple(range(33, 97, 4)),)
+    assert trained.preparer()(video).sampling.frames == (tuple(frames),)
+    assert trained.preparer(stride=4)(video).sampling.frames == (tuple(range(33, 97, 4)),)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_the_table_on_a_terminal() -> None:
     assert renderer.record(BAD) == ""
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", sorted({*FORMATS} - {"parquet"}))
 def test_every_format_is_utf8(name: str) -> None:
     assert render(name, GOOD, BAD).encode("utf-8")
 

@@ -14,7 +14,8 @@ import pytest
 
 from tests.hub_server import HubServer
 from videomae_cli.errors import ModelError
-from videomae_cli.weights.hub import ALIASES, locate
+from videomae_cli.weights.catalogue import ALIASES
+from videomae_cli.weights.hub import locate
 
 REPO = "owner/model"
 TOKEN = "hf_secretsecretsecret"

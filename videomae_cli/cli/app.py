@@ -13,6 +13,8 @@ from .boundary import leave, run
 from .classify import classify
 from .evaluate import evaluate
 from .help import GroupedCommand
+from .merge import merge
+from .models import models
 from .train import finetune, pretrain
 
 app = typer.Typer(
@@ -45,8 +47,9 @@ def root(
 
 
 # An option that is not given may come from the environment: --batch-size from VIDEOMAE_BATCH_SIZE.
-for command in (classify, finetune, pretrain, evaluate, benchmark):
+for command in (classify, merge, finetune, pretrain, evaluate, benchmark):
     app.command(cls=GroupedCommand, context_settings={"auto_envvar_prefix": "VIDEOMAE"})(command)
+app.add_typer(models, name="models")
 
 
 def main() -> None:

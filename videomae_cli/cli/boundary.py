@@ -15,7 +15,7 @@ import sys
 import traceback
 import warnings
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import typer
 
@@ -51,6 +51,12 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def halt(self) -> Literal["", "drain", "now"]:
+        """How a batch is to stop: SIGINT lets it finish what is begun, SIGTERM has no time for that."""
+        if not self.exit_code:
+            return ""
+        return "drain" if self.exit_code == EXIT_SIGINT else "now"
 
     def raise_if_noted(self) -> None:
         """Do now what the signal would have done at once."""

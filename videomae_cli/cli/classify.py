@@ -6,32 +6,31 @@ import os
 import sys
 import time
 import traceback
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
-from ..inference.ledger import read_done
 from ..inference.records import Failure
+from ..report.summary import Summary
 from ..report.text import printable
 from . import options as opt
 from .boundary import Interruption, importing_torch, say, say_error
-from .inputs import collect_inputs
-from .output import RecordOutput, check_writable, choose_format
+from .output import RecordOutput, choose_format
+from .plan import SOME_FAILED, Destination, Model, Plan, name_output, planned
 from .progress import BatchProgress
-from .windows import check_subtitles, classify_long_videos, parse_windowing
+from .shard import parse_shard
+from .windows import check_windows, classify_long_videos, parse_windowing
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
 
-    from ..inference.batch import Look
     from ..inference.classifier import VideoClassifier
+    from ..inference.decode_processes import DecodeProcesses
+    from ..inference.look import Look
     from ..inference.records import Record
-    from ..report.formats import FormatName
 
 DEFAULT_TOP_K = 5
-SOME_FAILED = 1
 
 
 def classify(
@@ -46,15 +45,19 @@ def classify(
     hop: opt.Hop = None,
     threshold: opt.Threshold = None,
     hysteresis: opt.Hysteresis = None,
+    shard: opt.Shard = None,
     format: opt.Format = None,
     output: opt.Output = None,
     resume: opt.Resume = False,
+    retry_failed: opt.RetryFailed = False,
     overwrite: opt.Overwrite = False,
     device: opt.Device = "auto",
     dtype: opt.Dtype = "auto",
     attention: opt.Attention = "auto",
     batch_size: opt.BatchSize = "auto",
     workers: opt.Workers = "auto",
+    decode_timeout: opt.DecodeTimeout = "60",
+    unordered: opt.Unordered = False,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
     allow_images: opt.AllowImages = False,
@@ -71,34 +74,44 @@ def classify(
 
     Every option can be set in the environment too: --batch-size is VIDEOMAE_BATCH_SIZE.
     """
-    from ..inference.batch import Look  # not at the top: --help does without it
+    from ..inference.look import Look  # not at the top: --help does without it
 
+    part = parse_shard(shard, os.environ) if shard else None
+    output = name_output(output, part)
     format_ = choose_format(format, output)
+    destination = Destination(output, format_, resume=resume, retry_failed=retry_failed, overwrite=overwrite)
     console = stdout_terminal() if format_ == "text" and output is None else None
     look = Look(
         views=opt.parse_views(views),
         stride=opt.parse_count("--stride", stride),
         top_k=opt.parse_count("--top-k", top_k) or (1 if format_ == "text" and console is None else DEFAULT_TOP_K),
         batch_size=opt.parse_count("--batch-size", batch_size),
-        num_workers=opt.parse_count("--workers", workers) or 1,
+        num_workers=opt.parse_count("--workers", workers),
         max_pixels=opt.parse_count("--max-pixels", max_pixels),
         allow_images=allow_images,
         strict=strict,
+        windowing=parse_windowing(window, hop, threshold, hysteresis, views),
+        decode_timeout_seconds=opt.parse_seconds("--decode-timeout", decode_timeout),
+        ordered=not unordered,
     )
-    windowing = parse_windowing(window, hop, threshold, hysteresis, look)
     speaker = Speaker(quiet=quiet, verbose=verbose, debug=debug)
-    items, code = _plan(inputs or [], files_from, output, format_, look, speaker, resume=resume, overwrite=overwrite)
-    if not items:
-        return code
-    check_subtitles(format_, items, windowing)
-    classifier = _import_classifier().from_pretrained(
-        model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
-    )
-    speaker.introduce(classifier)
-    with RecordOutput(format_, output, append=resume, console=console, by_segment=windowing is not None) as out:
-        if windowing:
-            return classify_long_videos(classifier, items, windowing, look, out, speaker) or code
-        return _classify_items(classifier, items, look, out, speaker) or code
+    with planned(inputs, files_from, destination, look, Model(model, revision, offline), part, speaker.note) as plan:
+        if not plan.items:
+            return plan.exit_code
+        check_windows(format_, plan.items, look)
+        load = _import_classifier().from_pretrained
+        with decode_processes() as processes:  # as early as torch is there: before it has threads
+            classifier = load(
+                model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
+            )
+            speaker.introduce(classifier)
+            by_segment = look.windowing is not None
+            with RecordOutput(
+                format_, output, append=resume, console=console, about=plan.about, by_segment=by_segment
+            ) as out:
+                if look.windowing:
+                    return classify_long_videos(classifier, plan, look, out, speaker) or plan.exit_code
+                return _classify_items(classifier, plan, look, out, speaker, processes) or plan.exit_code
 
 
 def _import_classifier() -> type[VideoClassifier]:
@@ -108,91 +121,47 @@ def _import_classifier() -> type[VideoClassifier]:
     return VideoClassifier
 
 
-def _plan(
-    inputs: list[str],
-    files_from: str | None,
-    output: Path | None,
-    format_: FormatName,
-    look: Look,
-    speaker: Speaker,
-    *,
-    resume: bool,
-    overwrite: bool,
-) -> tuple[list[str | Failure], int]:
-    """What there is to classify, and the exit code that records of an earlier run bring along."""
-    found = collect_inputs(inputs, files_from, allow_images=look.allow_images)
-    if found.num_repeated:
-        speaker.note(f"{found.num_repeated} repeated inputs; each file is classified once")
-    _keep_apart(output, [*found.items, files_from])
-    done = _check_output(output, format_, resume=resume, overwrite=overwrite)
-    earlier = [done[_path(item)] for item in found.items if _path(item) in done]
-    items = [item for item in found.items if _path(item) not in done]
-    if not items:
-        speaker.note(f"nothing to do: {output} holds {len(earlier)} records, {earlier.count('error')} of failures")
-    return items, SOME_FAILED if "error" in earlier else 0
+def decode_processes() -> AbstractContextManager[DecodeProcesses | None]:
+    """What starts decoders; None where a process cannot be forked safely."""
+    if sys.platform != "linux":
+        return nullcontext()
+    from ..inference.decode_processes import DecodeProcesses
+    from ..inference.decode_worker import serve
+
+    return DecodeProcesses(serve)
 
 
 def _classify_items(
-    classifier: VideoClassifier, items: list[str | Failure], look: Look, out: RecordOutput, speaker: Speaker
+    classifier: VideoClassifier,
+    plan: Plan,
+    look: Look,
+    out: RecordOutput,
+    speaker: Speaker,
+    processes: DecodeProcesses | None,
 ) -> int:
     """Classify, write, tell; returns the exit code."""
     from ..inference.batch import classify_files
 
+    items = plan.items
+    summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
-    num_done = num_failed = 0
     with (
         Interruption() as interruption,
         BatchProgress(len(items), quiet=speaker.quiet) as progress,
-        closing(classify_files(classifier, items, look)) as records,
+        closing(classify_files(classifier, items, look, processes=processes, halt=interruption.halt)) as records,
     ):
         for record in records:
             with progress.out_of_the_way():
                 out.write(record)
                 speaker.tell(record)
             progress.advance()
-            num_done += 1
-            num_failed += isinstance(record, Failure)
-            if interruption.exit_code:
-                break
-    if len(items) > 1:
-        seconds = time.monotonic() - start
-        speaker.note(f"{num_done - num_failed} classified, {num_failed} failed, {seconds:.1f} s")
-    if interruption.exit_code and num_done < len(items):
-        speaker.note(f"interrupted: {len(items) - num_done} of {len(items)} inputs are left")
+            summary.add(record)
+    if plan.num_inputs > 1:
+        speaker.summarize(summary, time.monotonic() - start)
+    if interruption.exit_code and summary.num_done < len(items):
+        speaker.note(f"interrupted: {len(items) - summary.num_done} of {len(items)} inputs are left")
         return interruption.exit_code
-    return SOME_FAILED if num_failed else 0
-
-
-def _keep_apart(output: Path | None, sources: list[str | Failure | None]) -> None:
-    """Refuse to write over what is read."""
-    if output is None:
-        return
-    target = os.path.realpath(output)
-    for source in sources:
-        if isinstance(source, str) and source != "-" and os.path.realpath(source) == target:
-            raise UsageError(f"{str(output)!r} is an input, and would be overwritten", "Write elsewhere with -o.")
-
-
-def _path(item: str | Failure) -> str:
-    return item.path if isinstance(item, Failure) else item
-
-
-def _check_output(output: Path | None, format_: FormatName, *, resume: bool, overwrite: bool) -> dict[str, str]:
-    """Make sure that `output` may be written; returns the inputs that it holds already, with their status."""
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other", "Go on with the file, or replace it.")
-    if output is None:
-        if resume or overwrite:
-            raise UsageError("--resume and --overwrite are about an output file", "Name it with -o.")
-        return {}
-    if resume and format_ != "jsonl":
-        raise UsageError(
-            f"--resume cannot go on with {format_}", "Write .jsonl, whose records are appended one by one."
-        )
-    if os.path.isfile(output) and not (resume or overwrite):
-        raise UsageError(f"{str(output)!r} exists", "Go on with it by --resume, or replace it by --overwrite.")
-    check_writable(output)
-    return read_done(output) if resume and os.path.isfile(output) else {}
+    return SOME_FAILED if summary.num_failed else 0
 
 
 def stdout_terminal() -> Console | None:
@@ -222,6 +191,11 @@ class Speaker:
         """Say something, unless quiet."""
         if not self.quiet:
             say(printable(text))
+
+    def summarize(self, summary: Summary, seconds: float) -> None:
+        """How the run went as a whole, with bars where a person looks at it."""
+        for line in summary.render(seconds, bars=sys.stderr.isatty()):
+            self.note(line)
 
     def introduce(self, classifier: VideoClassifier) -> None:
         """What was loaded, and what the user should know of it."""

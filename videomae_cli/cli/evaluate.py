@@ -14,16 +14,18 @@ from ..report.accuracy import render_accuracy_lines, render_accuracy_table
 from ..report.confusion import confusion_csv, confusion_svg
 from . import options as opt
 from .boundary import importing_torch
-from .classify import SOME_FAILED, Speaker, stdout_terminal
+from .classify import Speaker, decode_processes, stdout_terminal
 from .output import check_writable
+from .plan import SOME_FAILED
 from .progress import BatchProgress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ..inference.batch import Look
     from ..inference.classifier import VideoClassifier
+    from ..inference.decode_processes import DecodeProcesses
+    from ..inference.look import Look
     from ..inference.records import Record
     from ..train.distributed import Ranks
     from ..train.evaluate import Evaluation
@@ -75,12 +77,12 @@ def evaluate(
         from ..inference.classifier import VideoClassifier
         from ..train.distributed import joined
 
-    with joined(device) as ranks:
+    with decode_processes() as processes, joined(device) as ranks:
         classifier = VideoClassifier.from_pretrained(
             model, device=str(ranks.device), dtype=dtype, attention=attention, revision=revision, offline=offline
         )
         speaker.introduce(classifier)
-        evaluation = _evaluate(classifier, data, root, look, ranks, speaker)
+        evaluation = _evaluate(classifier, data, root, look, ranks, speaker, processes)
     if not is_first:
         return 0  # torchrun ends the others as soon as one fails, and the first is still writing
     used = classifier.sampling(look.stride, look.sampling_kind)
@@ -95,20 +97,26 @@ def evaluate(
 
 def _look(views: str, stride: str, sampling: str, batch_size: str, workers: str) -> Look:
     """What the options say of how to look at each video."""
-    from ..inference.batch import Look  # not at the top: --help does without it
+    from ..inference.look import Look  # not at the top: --help does without it
 
     (kind,) = opt.parse_names("--sampling", sampling, SAMPLINGS)
     return Look(
         views=opt.parse_views(views),
         stride=opt.parse_count("--stride", stride),
         batch_size=opt.parse_count("--batch-size", batch_size),
-        num_workers=opt.parse_count("--workers", workers) or 1,
+        num_workers=opt.parse_count("--workers", workers),
         sampling_kind=None if kind == "auto" else cast("SamplingKind", kind),
     )
 
 
 def _evaluate(
-    classifier: VideoClassifier, data: str, root: str | None, look: Look, ranks: Ranks, speaker: Speaker
+    classifier: VideoClassifier,
+    data: str,
+    root: str | None,
+    look: Look,
+    ranks: Ranks,
+    speaker: Speaker,
+    processes: DecodeProcesses | None,
 ) -> Evaluation:
     """Read the list, classify this process's share, and tell of failures at once, of the other videos with -v."""
     from ..data.manifest import read_manifest
@@ -134,6 +142,7 @@ def _evaluate(
             sampling=look.sampling_kind,
             batch_size=look.batch_size,
             num_workers=look.num_workers,
+            processes=processes,
             rank=ranks.rank,
             world_size=ranks.world_size,
             progress=tell,

@@ -47,6 +47,14 @@ Stride = Annotated[
         help="Look at every N-th frame. Default: as the checkpoint was trained (4, or equal segments of the video).",
     ),
 ]
+Shard = Annotated[
+    str | None,
+    option(
+        panel=WHAT,
+        metavar="I/N|auto",
+        help="Take only the I-th of N parts of the inputs; auto asks Slurm, Kubernetes or torchrun. See merge.",
+    ),
+]
 AllowImages = Annotated[bool, option("--allow-images", panel=WHAT, help="Take still images as videos of one frame.")]
 Strict = Annotated[bool, option("--strict", panel=WHAT, help="Count truncated and partly corrupt videos as failed.")]
 MaxPixels = Annotated[
@@ -96,17 +104,29 @@ Format = Annotated[
         "-f",
         panel=OUTPUT,
         metavar="NAME",
-        help="text, json, jsonl or csv; with --window also srt or vtt. Default: the suffix of --output, else text.",
+        help="text, json, jsonl, csv, parquet; with --window also srt, vtt. Default: the suffix of --output, else text.",
     ),
 ]
 Output = Annotated[
-    Path | None, option("--output", "-o", panel=OUTPUT, metavar="FILE", help="Write here instead of to stdout.")
+    Path | None,
+    option(
+        "--output",
+        "-o",
+        panel=OUTPUT,
+        metavar="FILE",
+        help="Write here instead of to stdout. {shard} in the name stands for such as 1-of-4.",
+    ),
 ]
 Resume = Annotated[
     bool,
     option(
-        "--resume", panel=OUTPUT, help="Go on with a .jsonl output: skip the inputs that it holds, failed ones too."
+        "--resume",
+        panel=OUTPUT,
+        help="Go on with a .jsonl output: skip the inputs that it holds, failed ones too, unless the file changed.",
     ),
+]
+RetryFailed = Annotated[
+    bool, option("--retry-failed", panel=OUTPUT, help="With --resume: try the inputs again that failed.")
 ]
 Overwrite = Annotated[bool, option("--overwrite", panel=OUTPUT, help="Replace an output file that exists.")]
 
@@ -124,10 +144,27 @@ Dtype = Annotated[
 ]
 Attention = Annotated[str, option(panel=MACHINE, metavar="NAME", help="eager, sdpa, or auto: what is fastest here.")]
 BatchSize = Annotated[
-    str, option("--batch-size", "-b", panel=MACHINE, metavar="N", help="Views in one forward pass. Default auto: all.")
+    str,
+    option(
+        "--batch-size",
+        "-b",
+        panel=MACHINE,
+        metavar="N",
+        help="At most so many views in one forward pass, of several videos. Default auto: as suits the model.",
+    ),
 ]
 Workers = Annotated[
-    str, option("--workers", "-j", panel=MACHINE, metavar="N", help="Videos that are decoded ahead. Default auto: 1.")
+    str,
+    option(
+        "--workers", "-j", panel=MACHINE, metavar="N", help="Videos that are decoded at once. Default auto: one a core."
+    ),
+]
+DecodeTimeout = Annotated[
+    str,
+    option(panel=MACHINE, metavar="SECONDS", help="Stop a decoder that takes longer over one video. Default 60."),
+]
+Unordered = Annotated[
+    bool, option("--unordered", panel=OUTPUT, help="Write each record as soon as it is known, in any order.")
 ]
 
 Quiet = Annotated[bool, option("--quiet", "-q", panel=TALK, help="Only data and errors.")]
@@ -223,6 +260,24 @@ Plot = Annotated[
 ]
 
 
+# ---- of merge --------------------------------------------------------------------------------------------------------
+
+Shards = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SHARDS", help="The .jsonl outputs of all shards of a run, in any order.", show_envvar=False
+    ),
+]
+MergeOutput = Annotated[
+    Path,
+    option("--output", "-o", panel=OUTPUT, metavar="FILE", help="Write here. The suffix names the format."),
+]
+MergeFormat = Annotated[
+    str | None,
+    option("--format", "-f", panel=OUTPUT, metavar="NAME", help="jsonl, json, csv or parquet. Default: the suffix."),
+]
+
+
 # ---- of evaluate -----------------------------------------------------------------------------------------------------
 
 EvaluateData = Annotated[
@@ -296,6 +351,17 @@ def parse_number(option: str, text: str) -> float:
     """
     if not re.fullmatch(r"\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}", text.strip(), re.ASCII):
         raise UsageError(f"{option} is {text!r}", "Give a number, such as 2.1.")
+    return float(text)
+
+
+def parse_seconds(option: str, text: str) -> float:
+    """`"2.5"` -> 2.5.
+
+    Raises:
+        UsageError: it is not a positive number of seconds.
+    """
+    if not re.fullmatch(r"\d{1,9}(?:\.\d{1,6})?", text, re.ASCII) or not float(text):
+        raise UsageError(f"{option} is {text!r}", "Give a number of seconds above 0, such as 60.")
     return float(text)
 
 

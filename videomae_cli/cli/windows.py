@@ -12,9 +12,11 @@ from ..errors import UsageError
 from ..inference.records import Failure
 from ..report.formats import SUBTITLES
 from ..report.subtitles import clock
+from ..report.summary import Summary
 from ..report.text import printable
 from . import options as opt
 from .boundary import Interruption, say
+from .plan import SOME_FAILED
 from .progress import PLAIN_INTERVAL_SECONDS
 
 if TYPE_CHECKING:
@@ -22,19 +24,18 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from ..inference.batch import Look
     from ..inference.classifier import VideoClassifier
+    from ..inference.look import Look
     from ..inference.records import Record
     from ..inference.windows import Windowing
     from ..report.formats import FormatName
     from .classify import Speaker
     from .output import RecordOutput
-
-SOME_FAILED = 1
+    from .plan import Plan
 
 
 def parse_windowing(
-    window: str | None, hop: str | None, threshold: str | None, hysteresis: str | None, look: Look
+    window: str | None, hop: str | None, threshold: str | None, hysteresis: str | None, views: str
 ) -> Windowing | None:
     """The options about windows; None without --window.
 
@@ -48,26 +49,33 @@ def parse_windowing(
         return None
     from ..inference.windows import Windowing
 
-    if look.views != (1, 1):
+    if opt.parse_views(views) != (1, 1):
         raise UsageError("--window and --views exclude each other", "A window is one view of its part of the video.")
-    window_seconds = opt.parse_number("--window", window)
+    window_seconds = opt.parse_seconds("--window", window)
     options = {"threshold": threshold, "hysteresis": hysteresis}
     return Windowing(
         window_seconds,
-        window_seconds / 2 if hop is None else opt.parse_number("--hop", hop),
+        window_seconds / 2 if hop is None else opt.parse_seconds("--hop", hop),
         **{name: opt.parse_number(f"--{name}", text) for name, text in options.items() if text is not None},
     )
 
 
-def check_subtitles(format_: FormatName, items: Sequence[str | Failure], windowing: Windowing | None) -> None:
-    """Subtitles are of one video, and of windows.
+def check_windows(format_: FormatName, items: Sequence[str | Failure], look: Look) -> None:
+    """Refuse formats that do not tell what is asked for. Subtitles are of windows, and of one video.
+
+    Args:
+        format_: of the output.
+        items: that there is to do.
+        look: with or without windows.
 
     Raises:
-        UsageError: they are not.
+        UsageError: they do not go together.
     """
+    if format_ == "parquet" and look.windowing:
+        raise UsageError("parquet has no column for windows", "Write .jsonl, .csv, .srt or .vtt.")
     if format_ not in SUBTITLES:
         return
-    if windowing is None:
+    if look.windowing is None:
         raise UsageError(f"{format_} shows labels over time", "Add --window SECONDS, such as --window 2.1 --hop 1.")
     if len(items) > 1:
         loop = f'for f in *.mp4; do videomae classify "$f" --window 2.1 -o "${{f%.*}}.{format_}"; done'
@@ -75,41 +83,33 @@ def check_subtitles(format_: FormatName, items: Sequence[str | Failure], windowi
 
 
 def classify_long_videos(
-    classifier: VideoClassifier,
-    items: Sequence[str | Failure],
-    windowing: Windowing,
-    look: Look,
-    out: RecordOutput,
-    speaker: Speaker,
+    classifier: VideoClassifier, plan: Plan, look: Look, out: RecordOutput, speaker: Speaker
 ) -> int:
     """Label one video after the other, write, tell; returns the exit code. A signal ends it after the next window."""
+    summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
-    num_done = num_failed = 0
     with Interruption() as interruption, WindowProgress(quiet=speaker.quiet) as progress:
-        for item in items:
-            record = _classify_item(classifier, item, windowing, look, interruption, progress)
+        for item in plan.items:
+            record = _classify_item(classifier, item, look, interruption, progress)
             if record is None:
                 break
             with progress.out_of_the_way():
                 out.write(record)
                 speaker.tell(record)
-            num_done += 1
-            num_failed += isinstance(record, Failure)
+            summary.add(record)
             if interruption.exit_code:
                 break
-    if len(items) > 1:
-        seconds = time.monotonic() - start
-        speaker.note(f"{num_done - num_failed} classified, {num_failed} failed, {seconds:.1f} s")
-    if interruption.exit_code and num_done < len(items):
-        speaker.note(f"interrupted: {len(items) - num_done} of {len(items)} inputs are left")
+    if plan.num_inputs > 1:
+        speaker.summarize(summary, time.monotonic() - start)
+    if interruption.exit_code and summary.num_done < len(plan.items):
+        speaker.note(f"interrupted: {len(plan.items) - summary.num_done} of {len(plan.items)} inputs are left")
         return interruption.exit_code
-    return SOME_FAILED if num_failed else 0
+    return SOME_FAILED if summary.num_failed else 0
 
 
 def _classify_item(
     classifier: VideoClassifier,
     item: str | Failure,
-    windowing: Windowing,
     look: Look,
     interruption: Interruption,
     progress: WindowProgress,
@@ -120,7 +120,7 @@ def _classify_item(
     if isinstance(item, Failure):
         return item
     progress.begin(item)
-    with closing(classify_windows(classifier, item, windowing, look)) as steps:
+    with closing(classify_windows(classifier, item, look)) as steps:
         for step in steps:
             if not isinstance(step, Step):
                 return step

@@ -40,7 +40,8 @@ LIMITS: dict[Limits, tuple[str, ...]] = {
         *("run.checkpoint_epochs", "run.validate_epochs", "run.log_steps"),
     ),
     Limits(0): (
-        *("frozen_blocks", "model.head_scale", "data.num_large", "data.num_drawn", "data.num_workers", "data.max_bad", "optim.max_bad_steps"),
+        *("frozen_blocks", "model.head_scale", "data.num_large", "data.num_drawn", "data.num_workers"),
+        *("data.max_bad", "optim.max_bad_steps"),
         *("run.checkpoint_minutes",),
         *("optim.min_lr", "optim.warmup_epochs", "optim.weight_decay", "augment.mixup", "augment.cutmix"),
     ),

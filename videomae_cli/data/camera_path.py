@@ -160,7 +160,7 @@ def _draw_tremor(movement: str, rng: np.random.Generator, least: float) -> Float
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float, least: float) -> float:
     """As many small values as large ones: each doubling is as likely, from part `least` of them on."""
-    return low * (high / low) ** rng.uniform(least, 1)
+    return float(low * (high / low) ** rng.uniform(least, 1))
 
 
 def _progress(rng: np.random.Generator, times: Floats) -> Floats:

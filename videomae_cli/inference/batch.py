@@ -1,59 +1,54 @@
-"""Many files, one after the other: decoding runs a little ahead of the forward pass, records come in input order."""
+"""Many files: decoded ahead, passed through the model together whatever files their views are of, told one by one.
+
+How many views share a pass is not planned: the pass takes what is ready, up to a limit. Where decoding is the slower
+part that is little, and the pass soon done; where the pass is, views pile up meanwhile and the next one takes many.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from ..errors import MachineError, UsageError, VideoError
+import torch
+
+from ..errors import MachineError
+from .decode import DecodeThreads
+from .device import is_out_of_memory
+from .prepare import PreparedVideo, blame
 from .records import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
-    from ..video.sampling import SamplingKind
-    from .classifier import PreparedVideo, VideoClassifier
+    from .classifier import VideoClassifier
+    from .decode import Arrival, Decoder
+    from .decode_processes import DecodeProcesses
+    from .look import Look
     from .records import Record
 
-
-@dataclass(frozen=True)
-class Look:
-    """How each video is looked at.
-
-    Attributes:
-        views: temporal x spatial views.
-        stride: distance of sampled frames; None is the checkpoint's own.
-        top_k: labels for each video.
-        batch_size: views in one forward pass; None takes all views of a video.
-        num_workers: videos decoded ahead, each in a thread.
-        max_pixels: refuse videos with more pixels in a frame; None is the reader's own limit.
-        allow_images: take still images as one-frame videos.
-        strict: count truncated and partly corrupt videos as failed.
-        sampling_kind: "dense" or "segments"; None follows the data set that the checkpoint was trained on.
-    """
-
-    views: tuple[int, int] = (1, 1)
-    stride: int | None = None
-    top_k: int = 5
-    batch_size: int | None = None
-    num_workers: int = 1
-    max_pixels: int | None = None
-    allow_images: bool = False
-    strict: bool = False
-    sampling_kind: SamplingKind | None = None
+Halt = Literal["", "drain", "now"]
+_WAIT_SECONDS = 0.1  # between looks at whether to stop
 
 
 def classify_files(
-    classifier: VideoClassifier, items: Sequence[str | Failure], look: Look
+    classifier: VideoClassifier,
+    items: Sequence[str | Failure],
+    look: Look,
+    *,
+    processes: DecodeProcesses | None = None,
+    halt: Callable[[], Halt] = lambda: "",
 ) -> Generator[Record, None, None]:
-    """One record for each item, in order. At most `look.num_workers` videos wait decoded.
+    """One record for each item.
 
     Args:
         classifier: the loaded checkpoint.
         items: files, and failures that are known already and passed on.
-        look: how each video is looked at.
+        look: how each video is looked at, and whether records keep the order of `items`.
+        processes: decode in them; None decodes in threads, which cannot be stopped when a decoder hangs.
+        halt: asked again and again: "drain" begins with no other file, and finishes those that are begun; "now" leaves
+            these too. What is known by then is still told.
 
     Yields:
         A prediction or a failure for each item. A bug of ours on one file is that file's failure ("internal").
@@ -61,54 +56,166 @@ def classify_files(
     Raises:
         MachineError: out of memory and the like, which no other file would escape.
     """
-    with ThreadPoolExecutor(look.num_workers, thread_name_prefix="decode") as pool:
-        ahead: deque[Future[PreparedVideo | Failure]] = deque()
+    decoder = _make_decoder(classifier, items, look, processes)
+    with closing(decoder), closing(_Passes(classifier, look, decoder).run(halt)) as found:
+        if look.ordered:
+            yield from _in_order(found)
+        else:
+            for _, record in found:
+                yield record
+
+
+def _make_decoder(
+    classifier: VideoClassifier, items: Sequence[str | Failure], look: Look, processes: DecodeProcesses | None
+) -> Decoder:
+    prepare = classifier.preparer(
+        views=look.views,
+        stride=look.stride,
+        sampling_kind=look.sampling_kind,
+        max_pixels=look.max_pixels,
+        allow_images=look.allow_images,
+        strict=look.strict,
+    )
+    if processes is None:
+        return DecodeThreads(prepare, items, num_workers=look.num_workers or 1)
+    from .decode_ahead import DecodeAhead  # not where there are no processes to be forked
+
+    return DecodeAhead(
+        processes, prepare, items, num_workers=look.num_workers, timeout_seconds=look.decode_timeout_seconds
+    )
+
+
+def _in_order(found: Generator[tuple[int, Record], None, None]) -> Generator[Record, None, None]:
+    """Hold back what comes too early; at the end, or before an error goes on, tell it nevertheless."""
+    held: dict[int, Record] = {}
+    next_index = 0
+    try:
+        for index, record in found:
+            held[index] = record
+            while next_index in held:
+                yield held.pop(next_index)
+                next_index += 1
+    except MachineError:
+        yield from (held.pop(index) for index in sorted(held))
+        raise
+    yield from (held.pop(index) for index in sorted(held))
+
+
+@dataclass(eq=False)
+class _OpenVideo:
+    """A video some of whose views have not passed yet."""
+
+    index: int
+    prepared: PreparedVideo
+    num_taken: int = 0
+    logits: list[torch.Tensor] = field(default_factory=list)  # (views, num_labels) each
+
+    @property
+    def num_left(self) -> int:
+        return len(self.prepared.pixels) - self.num_taken
+
+    def take(self, num_views: int) -> torch.Tensor:
+        """The next views."""
+        taken = self.prepared.pixels[self.num_taken : self.num_taken + num_views]
+        self.num_taken += len(taken)
+        return taken
+
+
+class _Passes:
+    """The forward passes of one `classify_files`.
+
+    Args:
+        classifier: whose they are.
+        look: how many views share a pass, and how many labels are told.
+        decoder: where videos come from.
+    """
+
+    def __init__(self, classifier: VideoClassifier, look: Look, decoder: Decoder) -> None:
+        self._classifier, self._top_k, self._decoder = classifier, look.top_k, decoder
+        self._max_views = look.batch_size or classifier.views_at_once
+        self._open: deque[_OpenVideo] = deque()
+
+    def run(self, halt: Callable[[], Halt]) -> Generator[tuple[int, Record], None, None]:
+        """Each input's place and record, as they are known.
+
+        Args:
+            halt: see `classify_files`.
+        """
+        while (wish := halt()) != "now":
+            if wish:
+                self._decoder.drain()
+            while self._num_waiting() < self._max_views and (arrival := self._take()):
+                if isinstance(arrival.found, Failure):
+                    yield arrival.index, arrival.found
+                else:
+                    self._open.append(_OpenVideo(arrival.index, arrival.found))
+            if self._open:
+                yield from self._pass()
+            elif self._decoder.is_done():
+                return
+
+    def _num_waiting(self) -> int:
+        return sum(video.num_left for video in self._open)
+
+    def _take(self) -> Arrival | None:
+        """A video that is ready; waits for one only where there is nothing else to do."""
+        return self._decoder.take(0.0 if self._open else _WAIT_SECONDS)
+
+    def _pass(self) -> Generator[tuple[int, Record], None, None]:
+        """One forward pass, and the videos that it finishes."""
+        batch = self._next_views()
+        found = self._compute([(video.prepared.path, views) for video, views in batch])
+        for (video, _), logits in zip(batch, found, strict=True):
+            if isinstance(logits, Failure):
+                self._open.remove(video)
+                yield video.index, logits
+                continue
+            video.logits.append(logits)
+            if not video.num_left:
+                self._open.remove(video)
+                yield video.index, self._conclude(video)
+
+    def _next_views(self) -> list[tuple[_OpenVideo, torch.Tensor]]:
+        """What shares a pass: the views that have waited longest, of one shape, at most one share of each video."""
+        batch: list[tuple[_OpenVideo, torch.Tensor]] = []
+        room = self._max_views
+        shape = self._open[0].prepared.pixels.shape[1:]
+        for video in self._open:
+            if not room or video.prepared.pixels.shape[1:] != shape:
+                break
+            views = video.take(room)
+            batch.append((video, views))
+            room -= len(views)
+        return batch
+
+    def _compute(self, shares: list[tuple[str, torch.Tensor]]) -> list[torch.Tensor | Failure]:
+        """The logits of each share (path and its views), or why there are none."""
         try:
-            for item in items:
-                ahead.append(pool.submit(_prepare, classifier, item, look))
-                if len(ahead) > look.num_workers:
-                    yield _predict(classifier, ahead.popleft().result(), look)
-            while ahead:
-                yield _predict(classifier, ahead.popleft().result(), look)
-        finally:  # also when the caller stops listening
-            for future in ahead:
-                future.cancel()
+            logits = self._logits(torch.cat([views for _, views in shares]))
+        except Exception as error:
+            if len(shares) == 1 or isinstance(error, MachineError | MemoryError):
+                return [blame(shares[0][0], error)]
+        else:
+            return list(logits.split([len(views) for _, views in shares]))
+        return [found for share in shares for found in self._compute([share])]  # to see whose it is
 
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, T, C, H, W) -> (B, num_labels), in halves from the moment when memory does not suffice."""
+        done: list[torch.Tensor] = []
+        while len(pixels):
+            views = pixels[: self._max_views]
+            try:
+                done.append(self._classifier.logits_of_pixels(views))
+            except MachineError as error:
+                if len(views) == 1 or not is_out_of_memory(error):
+                    raise
+                self._max_views = len(views) // 2
+            else:
+                pixels = pixels[len(views) :]
+        return torch.cat(done)
 
-def _prepare(classifier: VideoClassifier, item: str | Failure, look: Look) -> PreparedVideo | Failure:
-    if isinstance(item, Failure):
-        return item
-    try:
-        return classifier.prepare(
-            item,
-            views=look.views,
-            stride=look.stride,
-            sampling_kind=look.sampling_kind,
-            max_pixels=look.max_pixels,
-            allow_images=look.allow_images,
-            strict=look.strict,
-        )
-    except Exception as error:
-        return blame(item, error)
-
-
-def _predict(classifier: VideoClassifier, prepared: PreparedVideo | Failure, look: Look) -> Record:
-    if isinstance(prepared, Failure):
-        return prepared
-    try:
-        return classifier.predict(prepared, top_k=look.top_k, batch_size=look.batch_size)
-    except Exception as error:
-        return blame(prepared.path, error)
-
-
-def blame(path: str, error: Exception) -> Failure:
-    """The record of an error that is this file's; others are raised again."""
-    if isinstance(error, VideoError):
-        names_it = repr(path) in error.message
-        return Failure(path, error.kind, error.message if names_it else f"{path!r}: {error.message}", error.hint)
-    if isinstance(error, UsageError):  # of the model, about the shape that this file's frames come out in
-        return Failure(path, "unfit", f"{path!r} does not fit the model: {error.message}", error.hint)
-    if isinstance(error, MachineError | MemoryError):
-        raise error
-    message = f"{path!r}: internal error: {type(error).__name__}: {error}"
-    return Failure(path, "internal", message, cause=error)
+    def _conclude(self, video: _OpenVideo) -> Record:
+        try:
+            return self._classifier.conclude(video.prepared, torch.cat(video.logits), self._top_k)
+        except Exception as error:
+            return blame(video.prepared.path, error)

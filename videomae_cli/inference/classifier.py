@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,46 +15,28 @@ import torch
 from ..errors import MachineError, ModelError, UsageError, VideoError
 from ..model.outputs import PredictionOutput
 from ..model.videomae import VideoMAEForVideoClassification
-from ..video.container import DEFAULT_MAX_PIXELS
-from ..video.pictures import open_video
 from ..video.processor import VideoMAEImageProcessor
-from ..video.sampling import Sampling, SamplingKind, is_padded
-from .cpu import fast_forward
+from ..video.sampling import Sampling, SamplingKind
+from .cpu import TOKENS_AT_ONCE, fast_forward
 from .device import choose_attention, choose_device, choose_dtype, memory_told
 from .fit import check_fit
 from .labels import name_classes
-from .records import Prediction, SampledFrames, ScoredLabel
+from .prepare import PreparedVideo, Preparer
+from .records import Prediction, ScoredLabel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from ..errors import VideoErrorKind
     from ..model.config import VideoMAEConfig
-    from ..video.reader import VideoInfo
 
 FRAME_SAMPLING = "frame_sampling"
 """Where a processor file of ours says how the checkpoint was trained: {"kind": "dense", "stride": 4}."""
 SSV2_NUM_LABELS = 174  # Something-Something V2: trained on one frame from each of 16 equal segments
 
 
-@dataclass(frozen=True)
-class PreparedVideo:
-    """A video that is ready for the model.
-
-    Attributes:
-        path: the input, as it was named.
-        pixel_values: float32 (V, T, C, H, W), normalised.
-        sampling: the frames that were looked at.
-        video: what the file says of itself.
-        warnings: "padded", "truncated: ...", "corrupt: ..." and the like.
-    """
-
-    path: str
-    pixel_values: torch.Tensor
-    sampling: SampledFrames
-    video: VideoInfo
-    warnings: tuple[str, ...]
+ACCELERATOR_TOKENS_AT_ONCE = 32 * 1568  # 32 views of the usual size
+SMALLER = "Use a smaller --batch-size, --dtype bfloat16, or --device cpu."
 
 
 class VideoClassifier:
@@ -142,6 +123,12 @@ class VideoClassifier:
         """The type that the model computes in."""
         return self.model.dtype
 
+    @property
+    def views_at_once(self) -> int:
+        """How many views of a video, or of several, one forward pass takes best."""
+        on_cpu = self.device.type == "cpu"
+        return max(1, (TOKENS_AT_ONCE if on_cpu else ACCELERATOR_TOKENS_AT_ONCE) // self.model.config.num_tokens)
+
     def sampling(self, stride: int | None = None, kind: SamplingKind | None = None) -> Sampling:
         """How this checkpoint wants its frames chosen.
 
@@ -181,10 +168,25 @@ class VideoClassifier:
         Raises:
             MachineError: out of memory.
         """
-        hint = "Use a smaller --batch-size, --dtype bfloat16, or --device cpu."
-        with memory_told(f"on {self.device} with {len(pixel_values)} views at once", hint), torch.inference_mode():
+        with memory_told(f"on {self.device} with {len(pixel_values)} views at once", SMALLER), torch.inference_mode():
             moved = pixel_values.to(device=self.device, dtype=self.dtype, non_blocking=True)
             return self.forward(moved).float()
+
+    def logits_of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """One forward pass, from the pixels of prepared videos.
+
+        Args:
+            pixels: uint8 (B, T, C, H, W); finished by the processor on the model's device, where that costs least.
+
+        Returns:
+            (B, num_labels) float32, on the CPU.
+
+        Raises:
+            MachineError: out of memory.
+        """
+        with memory_told(f"on {self.device} with {len(pixels)} views at once", SMALLER):
+            finished = self.processor.finish(pixels.to(self.device, non_blocking=True))
+            return self.logits(finished).cpu()
 
     def classify(
         self,
@@ -205,11 +207,13 @@ class VideoClassifier:
         Raises:
             VideoError: this file cannot be read or classified; `.kind` says why.
         """
-        return self.predict(self.prepare(path, views=views, stride=stride), top_k=top_k)
+        prepared = self.preparer(views=views, stride=stride)(path)
+        views_at_once = self.views_at_once
+        logits = [self.logits_of_pixels(pixels) for pixels in torch.split(prepared.pixels, views_at_once)]
+        return self.conclude(prepared, torch.cat(logits), top_k)
 
-    def prepare(
+    def preparer(
         self,
-        path: str | os.PathLike[str],
         *,
         views: tuple[int, int] = (1, 1),
         stride: int | None = None,
@@ -217,65 +221,34 @@ class VideoClassifier:
         max_pixels: int | None = None,
         allow_images: bool = False,
         strict: bool = False,
-    ) -> PreparedVideo:
-        """Read, sample and normalise: everything before the forward pass. Safe to call from several threads.
+    ) -> Preparer:
+        """What reads, samples, resizes and crops videos for this checkpoint.
 
         Args:
-            path: a video file, or a folder of pictures, which are its frames.
             views: temporal x spatial views.
             stride: see `classify`.
             sampling_kind: "dense" or "segments"; see `sampling`.
-            max_pixels: refuse files whose frames have more pixels; None is the reader's own limit.
-            allow_images: take a still image for a video of one frame.
-            strict: refuse files that end early or hold packets that do not decode.
-
-        Raises:
-            VideoError: this file cannot be read.
-            UsageError: `views` or `stride` is not positive.
+            max_pixels: see `Preparer`.
+            allow_images: see `Preparer`.
+            strict: see `Preparer`.
         """
-        num_segments, num_crops = views
-        if num_segments < 1 or num_crops < 1:
-            raise UsageError(f"views must be at least 1x1, not {num_segments}x{num_crops}")
         sampling = self.sampling(stride, sampling_kind)
-        with memory_told(f"for {num_segments}x{num_crops} views of {os.fspath(path)!r}", "Use fewer --views."):
-            limit = max_pixels or DEFAULT_MAX_PIXELS
-            with open_video(path, max_pixels=limit, allow_images=allow_images) as video:
-                info = video.info
-                segments = sampling.indices(info.num_frames, num_segments=num_segments)
-                clip = video.read([index for segment in segments for index in segment])
-            if strict:
-                refuse_damage(path, clip.warnings)
-            per_segment = clip.frames.reshape(num_segments, sampling.num_frames, *clip.frames.shape[1:])
-            pixel_values = torch.cat([self.processor.crops(frames, num_crops) for frames in per_segment])
-        return PreparedVideo(
-            path=os.fspath(path),
-            pixel_values=pixel_values,
-            sampling=SampledFrames(
-                views=f"{num_segments}x{num_crops}",
-                stride=sampling.stride if sampling.kind == "dense" else None,
-                frames=tuple(tuple(segment) for segment in segments),
-            ),
-            video=info,
-            warnings=(*_padding(segments, sampling, info.num_frames), *clip.warnings),
-        )
+        return Preparer(self.processor, sampling, views, max_pixels, allow_images, strict)
 
-    def predict(self, prepared: PreparedVideo, *, top_k: int = 5, batch_size: int | None = None) -> Prediction:
-        """Forward pass, mean over views, best labels.
+    def conclude(self, prepared: PreparedVideo, logits: torch.Tensor, top_k: int = 5) -> Prediction:
+        """Mean over views, best labels.
 
         Args:
-            prepared: from `prepare`.
+            prepared: a video from `preparer`.
+            logits: (V, num_labels), of its views.
             top_k: how many labels, at least 1.
-            batch_size: views in one forward pass; None takes all of them.
 
         Raises:
-            VideoError: the output is not finite (kind "non_finite").
-            MachineError: out of memory.
+            VideoError: the logits are not finite (kind "non_finite").
         """
         if top_k < 1:
             raise UsageError(f"top_k must be at least 1, not {top_k}")
-        chunks = torch.split(prepared.pixel_values, batch_size or len(prepared.pixel_values))
-        logits = torch.cat([self.logits(chunk) for chunk in chunks])  # (V, num_labels)
-        scores = to_scores(logits, self.model.config).mean(dim=0).cpu()
+        scores = to_scores(logits, self.model.config).mean(dim=0)
         if not scores.isfinite().all():
             raise VideoError("non_finite", f"the model's output for {prepared.path!r} is not finite ({self.dtype})")
         return Prediction(
@@ -322,22 +295,3 @@ def to_scores(logits: torch.Tensor, config: VideoMAEConfig) -> torch.Tensor:
     if config.problem_type == "multi_label_classification":
         return logits.sigmoid()
     return logits.softmax(dim=-1)
-
-
-def _padding(segments: list[list[int]], sampling: Sampling, num_video_frames: int) -> list[str]:
-    if not any(map(is_padded, segments)):
-        return []
-    span = sampling.num_frames * (sampling.stride if sampling.kind == "dense" else 1)
-    return [f"padded: the video has {num_video_frames} frames, a view spans {span}; its last frame is repeated"]
-
-
-# What --strict refuses: the first word of a reader's warning, and the kind of error that it becomes.
-_DAMAGE: dict[str, VideoErrorKind] = {"truncated": "truncated", "corrupt": "corrupt", "replaced": "corrupt"}
-
-
-def refuse_damage(path: str | os.PathLike[str], warnings: Sequence[str]) -> None:
-    """Raise a `VideoError` where a warning of the reader is about damage, as `--strict` asks for."""
-    for warning in warnings:
-        kind = _DAMAGE.get(warning.partition(":")[0])
-        if kind:
-            raise VideoError(kind, f"{os.fspath(path)!r} is refused by --strict: {warning}")

@@ -8,6 +8,8 @@ What makes it faster than the model itself, on two AVX-512 cores:
 - The last MLP's second layer is linear, and only the mean of the tokens is wanted of it: it gets the mean, which saves
   2 % of all products. What follows is one vector a clip, computed in float32 whatever the model's type.
 
+The logits of a clip are the same to the last bit whichever clips share its pass.
+
 Letters: B batch, T frames, C channels, H W pixels, N tokens, D width, h heads, d width of a head.
 """
 
@@ -26,7 +28,7 @@ from ..model.targets import patchify
 from ..model.videomae import VideoMAEForVideoClassification
 
 _FUSED_ACTIVATIONS = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "none")}
-_TOKENS_AT_ONCE = 3136  # two clips of the usual size; more gain nothing and leave the caches
+TOKENS_AT_ONCE = 3136  # two clips of the usual size; more gain nothing and leave the caches
 
 
 def fast_forward(model: VideoMAEForVideoClassification) -> Callable[[Tensor], Tensor] | None:
@@ -62,7 +64,7 @@ class _Linear:
     """A linear layer whose weight is laid out for oneDNN."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: tuple[str, str] = ("none", "")) -> None:
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _TOKENS_AT_ONCE)
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), TOKENS_AT_ONCE)
         self.bias = None if bias is None else bias.detach()
         self.activation = activation
 
@@ -118,7 +120,7 @@ class _FastForward:
         self.dtype = model.dtype
 
     def __call__(self, pixel_values: Tensor) -> Tensor:
-        num_clips = max(1, _TOKENS_AT_ONCE // self.embeddings.num_tokens(pixel_values))
+        num_clips = max(1, TOKENS_AT_ONCE // self.embeddings.num_tokens(pixel_values))
         with torch.inference_mode():
             return torch.cat([self._logits(clips) for clips in torch.split(pixel_values, num_clips)])
 
@@ -129,8 +131,13 @@ class _FastForward:
         x, hidden = self.blocks[0](self.projection(patches) + positions)
         for down, block in zip(self.downs, self.blocks[1:], strict=True):
             x, hidden = block(down.plus(hidden, x))
-        features = self._pooled(x) + self.last_down(self._pooled(hidden))  # (B, D)
-        logits: Tensor = self.classifier(self.norm(features))
+        tokens, hidden = self._pooled(x), self._pooled(hidden)  # (B, D) and (B, hidden width)
+        # Clip by clip: products of few rows are added up in an order that depends on how many there are.
+        return torch.cat([self._head(*one) for one in zip(tokens.split(1), hidden.split(1), strict=True)])
+
+    def _head(self, tokens: Tensor, hidden: Tensor) -> Tensor:
+        """(1, D) and (1, hidden width) of one clip -> (1, num_labels)."""
+        logits: Tensor = self.classifier(self.norm(tokens + self.last_down(hidden)))
         return logits
 
     def _pooled(self, tokens: Tensor) -> Tensor:

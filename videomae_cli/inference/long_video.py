@@ -25,8 +25,8 @@ from ..errors import VideoError
 from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.reader import VideoReader
 from ..video.sampling import Sampling, is_padded
-from .batch import Look, blame
-from .classifier import refuse_damage, to_scores
+from .classifier import to_scores
+from .prepare import blame, refuse_damage
 from .records import Record, SampledFrames, ScoredLabel
 from .timeline import LabelHolder, ScoredWindow, WindowedPrediction, merge_windows
 from .windows import Windowing, plan_windows
@@ -34,9 +34,7 @@ from .windows import Windowing, plan_windows
 if TYPE_CHECKING:
     from ..video.processor import VideoMAEImageProcessor
     from .classifier import VideoClassifier
-
-DEFAULT_BATCH_SIZE = 8
-"""Windows in one forward pass: enough to be fast, and a base model stays below a gigabyte."""
+    from .look import Look
 
 Item = TypeVar("Item")
 
@@ -123,7 +121,7 @@ class WindowedVideo:
 
     def _fit(self, picture: npt.NDArray[np.uint8]) -> torch.Tensor:
         """Resize and crop one frame, (H, W, C) -> (C, h, w)."""
-        fitted = self._processor.fit(picture[None])[0, 0]
+        fitted = self._processor.cut(picture[None])[0, 0]
         if self._first_picture is None:
             self._first_picture = fitted
         if fitted.shape != self._first_picture.shape:
@@ -145,9 +143,7 @@ class Step:
     duration_seconds: float
 
 
-def classify_windows(
-    classifier: VideoClassifier, path: str, windowing: Windowing, look: Look
-) -> Generator[Step | Record, None, None]:
+def classify_windows(classifier: VideoClassifier, path: str, look: Look) -> Generator[Step | Record, None, None]:
     """Label a long video: its windows one by one as they are known, and then its record.
 
     Decoding runs one batch ahead of the forward pass, in a thread.
@@ -155,8 +151,7 @@ def classify_windows(
     Args:
         classifier: the loaded checkpoint.
         path: a video file.
-        windowing: how it is cut, and what makes a label of the scores.
-        look: what it says of the stride, the number of labels, the batch and what is refused; of views there is one.
+        look: with `windowing`; each window is one view.
 
     Yields:
         A step for each window, and last a `WindowedPrediction` or a failure.
@@ -165,14 +160,14 @@ def classify_windows(
         MachineError: out of memory and the like.
     """
     try:
-        yield from _classify_windows(classifier, path, windowing, look)
+        yield from _classify_windows(classifier, path, look)
     except Exception as error:
         yield blame(path, error)
 
 
-def _classify_windows(
-    classifier: VideoClassifier, path: str, windowing: Windowing, look: Look
-) -> Generator[Step | Record, None, None]:
+def _classify_windows(classifier: VideoClassifier, path: str, look: Look) -> Generator[Step | Record, None, None]:
+    windowing = look.windowing
+    assert windowing is not None
     sampling, spread = classifier.sampling(look.stride, look.sampling_kind), look.stride is None
     limit = look.max_pixels or DEFAULT_MAX_PIXELS
     holder = LabelHolder(windowing.threshold, windowing.hysteresis)
@@ -184,7 +179,7 @@ def _classify_windows(
     ) as video:
         if look.strict:
             refuse_damage(path, video.warnings)
-        with closing(_ahead(_batches(video.clips(), look.batch_size or DEFAULT_BATCH_SIZE))) as batches:
+        with closing(_ahead(_batches(video.clips(), look.batch_size or classifier.views_at_once))) as batches:
             for batch in batches:
                 for place, scores in _score(classifier, path, batch):
                     window = video.windows[place]
@@ -219,8 +214,7 @@ def _score(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Number and scores (num_labels,) of each window of a batch."""
     levels = torch.stack([clip for _, clip in batch])  # (B, T, C, h, w)
-    logits = classifier.logits(classifier.processor.normalise(levels))
-    scores = to_scores(logits, classifier.model.config).cpu()  # (B, num_labels)
+    scores = to_scores(classifier.logits_of_pixels(levels), classifier.model.config)  # (B, num_labels)
     if not scores.isfinite().all():
         raise VideoError("non_finite", f"the model's output for {path!r} is not finite ({classifier.dtype})")
     return zip([place for place, _ in batch], scores, strict=True)

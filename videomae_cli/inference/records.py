@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..errors import VideoErrorKind
     from ..video.reader import VideoInfo
 
@@ -132,14 +134,22 @@ Record = Prediction | Failure
 
 
 def to_json(record: Record, label: str | None = None) -> str:
-    """One line of JSON. Bytes of a name that are not UTF-8 come out as lone-surrogate escapes, so nothing is lost.
-
-    `json.loads(line)["path"]` gives back the very string that `os.fsencode` turns into the file's name.
+    """One line of JSON, see `values_to_json`.
 
     Args:
         record: what is said of one input.
         label: the true class where it is known; it comes last.
     """
-    truth = {} if label is None else {"label": label}
-    line = json.dumps(record.to_dict() | truth, ensure_ascii=False, allow_nan=False)
+    return values_to_json(record.to_dict() | ({} if label is None else {"label": label}))
+
+
+def values_to_json(values: Mapping[str, Any]) -> str:
+    """One line of JSON. Bytes of a name that are not UTF-8 come out as lone-surrogate escapes, so nothing is lost.
+
+    `json.loads(line)["path"]` gives back the very string that `os.fsencode` turns into the file's name.
+
+    Args:
+        values: of a record.
+    """
+    line = json.dumps(values, ensure_ascii=False, allow_nan=False)
     return line.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from ..inference.timeline import WindowedPrediction
 from .text import printable
-
-if TYPE_CHECKING:
-    from ..inference.records import Record
 
 VTT_HEAD = "WEBVTT\n\n"
 
 
-def render_srt(record: Record) -> str:
+def render_srt(values: Mapping[str, Any]) -> str:
     """The segments that have a label as SubRip cues; nothing for a failure.
 
     SubRip knows no escapes. An arrow like the one between its times is written as a sign.
+
+    Args:
+        values: of a record.
     """
     return "".join(
         f"{number}\n{clock(start, ',')} --> {clock(end, ',')}\n{text.replace('-->', '→')}\n\n"
-        for number, (start, end, text) in enumerate(_cues(record), start=1)
+        for number, (start, end, text) in enumerate(_cues(values), start=1)
     )
 
 
-def render_vtt(record: Record) -> str:
-    """The segments that have a label as cues of WebVTT (after `VTT_HEAD`); nothing for a failure."""
+def render_vtt(values: Mapping[str, Any]) -> str:
+    """The segments that have a label as cues of WebVTT (after `VTT_HEAD`); nothing for a failure.
+
+    Args:
+        values: of a record.
+    """
     return "".join(
         f"{clock(start, '.')} --> {clock(end, '.')}\n{html.escape(text, quote=False)}\n\n"
-        for start, end, text in _cues(record)
+        for start, end, text in _cues(values)
     )
 
 
@@ -47,11 +50,9 @@ def clock(milliseconds: int, point: str = ".") -> str:
     return f"{hours:02d}:{minutes:02d}:{seconds:02d}{point}{rest:03d}"
 
 
-def _cues(record: Record) -> Iterator[tuple[int, int, str]]:
+def _cues(values: Mapping[str, Any]) -> Iterator[tuple[int, int, str]]:
     """Start and end in milliseconds, and one line of text that is not empty."""
-    if not isinstance(record, WindowedPrediction):
-        return
-    for segment in record.segments:
-        start, end = round(segment.start_seconds * 1000), round(segment.end_seconds * 1000)
-        if segment.label and start < end:
-            yield start, end, printable(segment.label.label).strip() or "-"
+    for segment in values.get("segments", ()):
+        start, end = round(segment["start_seconds"] * 1000), round(segment["end_seconds"] * 1000)
+        if segment["label"] is not None and start < end:
+            yield start, end, printable(segment["label"]).strip() or "-"

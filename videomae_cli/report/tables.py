@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
-from ..inference.records import Failure
-
-if TYPE_CHECKING:
-    from ..inference.records import Record
+from .text import encodable
 
 CSV_COLUMNS = ("path", "status", "rank", "label", "score", "error")
 
@@ -21,14 +19,19 @@ def render_csv(rows: list[tuple[object, ...]]) -> str:
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\r\n").writerow(row)  # it quotes what is in its own line end
         lines.append(buffer.getvalue().removesuffix("\r\n") + "\n")
-    return "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+    return encodable("".join(lines))
 
 
-def csv_rows(record: Record) -> list[tuple[object, ...]]:
-    """A row for each label of the record, rank 1 first; one row for a failure."""
-    if isinstance(record, Failure):
-        return [(record.path, record.status, "", "", "", f"{record.kind}: {record.message}")]
+def csv_rows(values: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """A row for each label of the record, rank 1 first; one row for a failure.
+
+    Args:
+        values: of a record.
+    """
+    path, status = values["path"], values["status"]
+    if status == "error":
+        return [(path, status, "", "", "", f"{values['kind']}: {values['message']}")]
     return [
-        (record.path, record.status, rank, p.label, f"{p.score:.6f}", "")
-        for rank, p in enumerate(record.predictions, start=1)
+        (path, status, rank, one["label"], f"{one['score']:.6f}", "")
+        for rank, one in enumerate(values["predictions"], start=1)
     ]

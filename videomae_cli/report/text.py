@@ -22,7 +22,12 @@ def printable(text: str) -> str:
     that would drive the terminal.
     """
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
+    return encodable(escaped)
+
+
+def encodable(text: str) -> str:
+    """`text` as valid UTF-8: bytes of a name that are not become backslash escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def render_lines(record: Record) -> str:

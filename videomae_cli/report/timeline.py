@@ -2,61 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..inference.records import Failure
-from ..inference.timeline import WindowedPrediction
 from .subtitles import clock
 from .text import bar, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..inference.records import Record
-    from ..inference.timeline import Segment
-
 CSV_COLUMNS = ("path", "status", "start_seconds", "end_seconds", "label", "score", "error")
 NO_LABEL = "no label"
 
 
-def csv_rows(record: Record) -> list[tuple[object, ...]]:
-    """A row for each segment; label and score are empty where there is no label. One row for a failure."""
-    if isinstance(record, Failure):
-        return [(record.path, record.status, "", "", "", "", f"{record.kind}: {record.message}")]
-    return [(record.path, record.status, *_values(segment, score_digits=6), "") for segment in _segments(record)]
-
-
-def render_lines(record: Record) -> str:
-    """`path<TAB>start<TAB>end<TAB>label<TAB>score` for each segment, in seconds; nothing for a failure."""
-    path = printable(record.path)
-    return "".join(
-        "\t".join((path, *map(printable, _values(segment, score_digits=4)))) + "\n" for segment in _segments(record)
-    )
-
-
-def render_table(record: Record, console: Console) -> str:
-    """A line for each segment with its times, its label and a score bar.
+def csv_rows(values: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """A row for each segment; label and score are empty where there is no label. One row for a failure.
 
     Args:
-        record: what is said of one input.
+        values: of a record.
+    """
+    path, status = values["path"], values["status"]
+    if status == "error":
+        return [(path, status, "", "", "", "", f"{values['kind']}: {values['message']}")]
+    return [(path, status, *_columns(segment, score_digits=6), "") for segment in values["segments"]]
+
+
+def render_lines(values: Mapping[str, Any]) -> str:
+    """`path<TAB>start<TAB>end<TAB>label<TAB>score` for each segment, in seconds; nothing for a failure.
+
+    Args:
+        values: of a record.
+    """
+    path = printable(values["path"])
+    rows = [(path, *map(printable, _columns(segment, score_digits=4))) for segment in values.get("segments", ())]
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def render_table(values: Mapping[str, Any], console: Console) -> str:
+    """A line for each segment with its times, its score as a bar, and its label; nothing for a failure.
+
+    Args:
+        values: of a record.
         console: where it will be shown; nothing is printed to it here.
     """
-    if isinstance(record, Failure):
+    if values["status"] == "error":
         return ""
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
-    for segment in _segments(record):
-        start, end = (_short_clock(seconds) for seconds in (segment.start_seconds, segment.end_seconds))
-        times = Text(f"{start}-{end}")
-        if segment.label is None:
+    for segment in values["segments"]:
+        times = Text(f"{_short_clock(segment['start_seconds'])}-{_short_clock(segment['end_seconds'])}")
+        label, score = segment["label"], segment["score"]
+        if label is None:
             table.add_row(times, "", "", Text(NO_LABEL, style="bright_black"))
         else:
-            score = segment.label.score
-            table.add_row(times, f"{score:.4f}", bar(score), Text(printable(segment.label.label)))
+            table.add_row(times, f"{score:.4f}", bar(score), Text(printable(label)))
     with console.capture() as capture:
-        console.print(Text(printable(record.path), style="bold"))
+        console.print(Text(printable(values["path"]), style="bold"))
         console.print(table)
         console.print()
     return capture.get()
@@ -67,10 +70,7 @@ def _short_clock(seconds: float) -> str:
     return clock(round(seconds * 10) * 100)[:-2]
 
 
-def _values(segment: Segment, score_digits: int) -> tuple[str, str, str, str]:
-    label = (segment.label.label, f"{segment.label.score:.{score_digits}f}") if segment.label else ("", "")
-    return (f"{segment.start_seconds:.3f}", f"{segment.end_seconds:.3f}", *label)
-
-
-def _segments(record: Record) -> tuple[Segment, ...]:
-    return record.segments if isinstance(record, WindowedPrediction) else ()
+def _columns(segment: Mapping[str, Any], score_digits: int) -> tuple[str, str, str, str]:
+    label, score = segment["label"], segment["score"]
+    told = ("", "") if label is None else (label, f"{score:.{score_digits}f}")
+    return (f"{segment['start_seconds']:.3f}", f"{segment['end_seconds']:.3f}", *told)

@@ -11,11 +11,13 @@ from torch import distributed
 
 from ..data.manifest import Manifest
 from ..errors import UsageError
-from ..inference.batch import Look, classify_files
+from ..inference.batch import classify_files
+from ..inference.look import Look
 from ..inference.records import Failure, Prediction, Record
 
 if TYPE_CHECKING:
     from ..inference.classifier import VideoClassifier
+    from ..inference.decode_processes import DecodeProcesses
     from ..video.sampling import SamplingKind
 
 TOP_K = 5
@@ -78,15 +80,16 @@ def evaluate(
     stride: int | None = None,
     sampling: SamplingKind | None = None,
     batch_size: int | None = None,
-    num_workers: int = 1,
+    num_workers: int | None = 1,
+    processes: DecodeProcesses | None = None,
     rank: int = 0,
     world_size: int = 1,
     progress: Callable[[Record], object] = lambda record: None,
 ) -> Evaluation:
     """Classify every video, and compare.
 
-    Nothing is random: the views are fixed, and each video passes the model by itself, so the number of processes
-    changes nothing. A video that cannot be read is a failure; no other takes its place.
+    Nothing is random: the views are fixed, and what shares a pass changes nothing, nor does the number of processes. A
+    video that cannot be read is a failure; no other takes its place.
 
     Args:
         classifier: the model, with its labels.
@@ -94,8 +97,9 @@ def evaluate(
         views: temporal x spatial views, whose probabilities are averaged.
         stride: distance of sampled frames; None is the checkpoint's own.
         sampling: "dense" or "segments"; None is the checkpoint's own.
-        batch_size: views in one forward pass; None takes all views of a video.
-        num_workers: videos decoded ahead, each in a thread.
+        batch_size: views in one forward pass, of several videos; None takes what suits model and machine.
+        num_workers: videos that are decoded at once; None is one a core, where there are `processes`.
+        processes: decode in them; None decodes in threads.
         rank: of this process; it takes every `world_size`-th video.
         world_size: how many processes share the videos; all must call this, with a process group at hand.
         progress: is told each record of this process as it is known.
@@ -111,7 +115,7 @@ def evaluate(
     look = Look(views, stride, TOP_K, batch_size, num_workers, sampling_kind=sampling)
     share = [sample.path for sample in manifest.samples[rank::world_size]]
     records = []
-    with closing(classify_files(classifier, share, look)) as found:
+    with closing(classify_files(classifier, share, look, processes=processes)) as found:
         for record in found:
             progress(record)
             records.append(record)

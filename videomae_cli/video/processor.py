@@ -230,7 +230,7 @@ class VideoMAEImageProcessor:
         batch, layout = load_frames(videos, given_layout)
         if data_format is not None:
             layout = check_choice("data_format", data_format, LAYOUTS[:2])
-        pixels = [self._finish(_join([self._fit(frames)[0] for frames in video])) for video in batch]
+        pixels = [self.finish(_join([self._fit(frames)[0] for frames in video])) for video in batch]
         if layout == "channels_last":
             pixels = [video.movedim(1, -1) for video in pixels]  # (T, C, h, w) -> (T, h, w, C)
         return BatchFeature(pixel_values=as_tensors(pixels, kind))
@@ -249,19 +249,23 @@ class VideoMAEImageProcessor:
             UsageError: several crops are asked of a processor that does not crop.
             VideoError: resized, the frames would be too large.
         """
-        return self.normalise(self.fit(frames, num_crops))
+        return self.finish(self.cut(frames, num_crops))
 
-    def fit(self, frames: npt.NDArray[np.uint8], num_crops: int = 1) -> Tensor:
-        """The first half of `crops`, resize and crop: levels, a quarter of the memory. Each frame for itself.
+    def cut(self, frames: npt.NDArray[np.uint8], num_crops: int = 1) -> Tensor:
+        """The first half of `crops`: what is resized and cropped, and not yet `finish`ed.
+
+        Args:
+            frames: (T, H, W, C) uint8.
+            num_crops: see `crops`.
 
         Returns:
-            (num_crops, T, C, h, w) uint8.
+            (num_crops, T, C, h, w) uint8: a quarter of the bytes of what comes of it.
+
+        Raises:
+            UsageError: see `crops`.
+            VideoError: see `crops`.
         """
         return torch.stack(self._fit(to_tensor(frames).movedim(-1, 1), num_crops))
-
-    def normalise(self, levels: Tensor) -> Tensor:
-        """The second half of `crops`, rescale and normalise: (..., C, h, w) uint8 -> float32."""
-        return self._finish(levels)
 
     def _fit(self, frames: Tensor, num_crops: int = 1) -> list[Tensor]:
         """Resize and crop, (T, C, H, W) -> `num_crops` views (T, C, h, w)."""
@@ -297,8 +301,18 @@ class VideoMAEImageProcessor:
         lefts = crop_offsets(width, crop_width, num_crops if height < width else 1)
         return [frames[..., y : y + crop_height, x : x + crop_width] for y in tops for x in lefts]
 
-    def _finish(self, pixels: Tensor) -> Tensor:
-        """Rescale and normalise, as one product and one sum, in place where it is float already; (..., C, h, w)."""
+    def finish(self, pixels: Tensor) -> Tensor:
+        """Rescale and normalise, as one product and one sum.
+
+        Args:
+            pixels: (..., C, h, w), on any device; floats are changed in place.
+
+        Returns:
+            The same shape in float32; what is neither rescaled nor normalised stays as it is.
+
+        Raises:
+            UsageError: there is a mean or deviation for another number of channels.
+        """
         pixels = pixels.contiguous()
         if not (self.do_rescale or self.do_normalize):
             return pixels
@@ -308,7 +322,7 @@ class VideoMAEImageProcessor:
             if isinstance(values, list) and len(values) != pixels.shape[-3]:
                 raise UsageError(f"{name} has {len(values)} values, the frames have {pixels.shape[-3]} channels")
         affine = np.divide(factor, std), -np.divide(mean, std)  # in float64, rounded once
-        gain, offset = (torch.tensor(x, dtype=torch.float32).reshape(-1, 1, 1) for x in affine)  # (C or 1, 1, 1)
+        gain, offset = (torch.tensor(x, dtype=torch.float32).reshape(-1, 1, 1).to(pixels.device) for x in affine)
         return pixels.float().mul_(gain).add_(offset)
 
 

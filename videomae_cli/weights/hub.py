@@ -1,4 +1,4 @@
-"""From the name of a model to files on this machine: a local path, the hub's cache, then the network.
+"""From the name of a model to files on this machine: a local path, the built-in model, the hub's cache, the network.
 
 huggingface_hub does the downloading, and what it honours is honoured: HF_ENDPOINT, HF_TOKEN, HF_HOME,
 HF_HUB_OFFLINE. It is imported when first needed, because a local path must not pay for it.
@@ -8,39 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
-from typing import Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Literal
 
-from ..errors import MachineError, ModelError, UsageError, VideoMAEError
+from ..errors import ModelError, UsageError, VideoMAEError
+from .catalogue import ALIASES, BUILT_IN
+from .download import PARTIAL_SUFFIX, WEIGHT_SUFFIXES, Report, check_reachable, explain, fetch_file, offline_hint
 from .read import read_shard_names
-
-ALIASES: dict[str, str] = {
-    "small-k400": "MCG-NJU/videomae-small-finetuned-kinetics",
-    "base-k400": "MCG-NJU/videomae-base-finetuned-kinetics",
-    "large-k400": "MCG-NJU/videomae-large-finetuned-kinetics",
-    "huge-k400": "MCG-NJU/videomae-huge-finetuned-kinetics",
-    "small-ssv2": "MCG-NJU/videomae-small-finetuned-ssv2",
-    "base-ssv2": "MCG-NJU/videomae-base-finetuned-ssv2",
-}
-"""Short names for published checkpoints."""
 
 CONFIG_NAME = "config.json"
 PROCESSOR_NAME = "preprocessor_config.json"
 PROCESSOR_NAMES = (PROCESSOR_NAME, "video_preprocessor_config.json")  # the second is a transformers 5 video processor's
 Part = Literal["weights", "processor"]
 _Fetch = Callable[[str], "Path | None"]  # a file's name -> where it is, or None when there is none
-_T = TypeVar("_T")
-
-_WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-_TOKEN_HINT = "Log in with `hf auth login`, or set HF_TOKEN, for an account that may read it."
+_BOTH_PARTS: tuple[Part, ...] = ("weights", "processor")
 
 
 @dataclass(frozen=True)
@@ -72,14 +57,16 @@ def locate(
     revision: str | None = None,
     offline: bool = False,
     token: str | None = None,
-    need: Collection[Part] = ("weights", "processor"),
+    need: Collection[Part] = _BOTH_PARTS,
 ) -> CheckpointFiles:
     """Find the files of a checkpoint; download them when they are neither local nor cached.
 
-    A path that exists never touches the network, and neither does a checkpoint that is wholly in the cache.
+    A path that exists never touches the network; it wins over a name that is spelt alike. Neither does the built-in
+    model, nor a checkpoint that is wholly in the cache.
 
     Args:
-        name_or_path: a folder, a weight file, an alias of `ALIASES`, or a hub id ("MCG-NJU/videomae-base").
+        name_or_path: a folder, a weight file, "camera-motion" (built in), an alias of `ALIASES`, or a hub id
+            ("MCG-NJU/videomae-base").
         revision: a hub branch, tag or commit; None for the main branch.
         offline: never touch the network. HF_HUB_OFFLINE=1 does the same.
         token: a hub token; None for HF_TOKEN or the one that `hf auth login` stored.
@@ -97,28 +84,69 @@ def locate(
     if not name:
         raise ModelError("the name of the model is empty", "Give an alias, a hub id, a folder or a file.")
     try:
-        if revision is not None and path.exists():
-            raise UsageError(f"revision {revision!r} of {path}: only hub models have revisions", "Leave it out.")
+        is_there = path.exists()
+        if name == BUILT_IN.name and not is_there:
+            assert BUILT_IN.folder is not None
+            path, is_there = BUILT_IN.folder, True
+        if revision is not None and is_there:
+            raise UsageError(f"revision {revision!r} of {name}: only hub models have revisions", "Leave it out.")
         if path.is_dir():
             return _in_folder(path, need)
-        if path.exists():
+        if is_there:
             return _beside(path, need)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}", "Check the name and its permissions.") from None
-    repo = ALIASES.get(name, name)
-    try:
-        import huggingface_hub  # noqa: F401  (it reads HF_HUB_ETAG_TIMEOUT and others when it is imported)
-    except ValueError as error:
-        raise UsageError(f"huggingface_hub does not start: {error}", "Check the HF_... variables.") from None
-    _check_hub_id(repo)
+    repo = _hub_id(name)
     cached = _from_cache(repo, revision, need)
     if cached is not None:
         return cached
+    return _from_hub(repo, revision, token, need, offline=offline)
+
+
+def pull(
+    name: str, *, revision: str | None = None, token: str | None = None, report: Report | None = None
+) -> CheckpointFiles:
+    """Bring a model of the hub into the cache, whole and verified. What an earlier call began is gone on with.
+
+    Args:
+        name: an alias of `ALIASES` or a hub id; whether there is such a path does not matter.
+        revision: a hub branch, tag or commit; None for the main branch.
+        token: a hub token; None for HF_TOKEN or the one that `hf auth login` stored.
+        report: told of the progress of weight files, after something of them has arrived.
+
+    Returns:
+        The files in the cache.
+
+    Raises:
+        ModelError: as `locate`; HF_HUB_OFFLINE is on, and it is not cached.
+        MachineError: the cache cannot be written.
+        UsageError: an HF_... variable holds what huggingface_hub cannot read.
+    """
+    repo = _hub_id(name)
+    return _from_cache(repo, revision, _BOTH_PARTS) or _from_hub(repo, revision, token, _BOTH_PARTS, report=report)
+
+
+def measure_cache(name: str) -> tuple[bool, int]:
+    """How much of a model is in the hub's cache.
+
+    Args:
+        name: an alias of `ALIASES` or a hub id.
+
+    Returns:
+        Whether all is there that classifying needs, and how many bytes there are.
+
+    Raises:
+        UsageError: an HF_... variable holds what huggingface_hub cannot read.
+    """
+    repo = _hub_id(name)
     from huggingface_hub import constants
 
-    if offline or constants.HF_HUB_OFFLINE:
-        raise ModelError(f"{repo} is not in the local cache, and offline mode is on", _offline_hint(repo))
-    return _from_hub(repo, revision, token, need)
+    blobs = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}", "blobs")
+    names = rf"[0-9a-f]+(\{PARTIAL_SUFFIX})?"  # others are what huggingface_hub began, and cannot go on with
+    num_bytes = 0
+    with contextlib.suppress(OSError):
+        num_bytes = sum(path.stat().st_size for path in blobs.iterdir() if re.fullmatch(names, path.name))
+    return _from_cache(repo, None, _BOTH_PARTS) is not None, num_bytes
 
 
 def _collect(source: str, fetch: _Fetch, need: Collection[Part], folder: Path | None = None) -> CheckpointFiles:
@@ -142,7 +170,7 @@ def _weights(source: str, fetch: _Fetch, folder: Path | None) -> tuple[Path, ...
         return tuple(path for path in shards.values() if path is not None)
     if pickled := fetch("pytorch_model.bin"):
         return (pickled,)
-    others = sorted(p for p in folder.iterdir() if p.suffix in _WEIGHT_SUFFIXES and p.is_file()) if folder else []
+    others = sorted(p for p in folder.iterdir() if p.suffix in WEIGHT_SUFFIXES and p.is_file()) if folder else []
     if len(others) > 1:
         names = ", ".join(path.name for path in others[:5])
         raise ModelError(f"{source} holds {len(others)} weight files ({names}, ...)", "Name the file itself.")
@@ -174,17 +202,23 @@ def _beside(path: Path, need: Collection[Part]) -> CheckpointFiles:
     return replace(files, weights=(path,) if "weights" in need else ())
 
 
-def _check_hub_id(repo: str) -> None:
-    """Refuse without a request what cannot be the name of a hub repository."""
+def _hub_id(name: str) -> str:
+    """The hub id that a name stands for; refused without a request where that can be none."""
+    try:
+        import huggingface_hub.constants  # noqa: F401  (it reads HF_HUB_ETAG_TIMEOUT and others when it is imported)
+    except ValueError as error:
+        raise UsageError(f"huggingface_hub does not start: {error}", "Check the HF_... variables.") from None
     from huggingface_hub import hf_hub_url
     from huggingface_hub.errors import HFValidationError
 
+    repo = ALIASES.get(name, name)
     with contextlib.suppress(HFValidationError):
         hf_hub_url(repo, CONFIG_NAME)  # only builds the text, and checks the name
-        if repo.count("/") == 1 and not repo.endswith(_WEIGHT_SUFFIXES):
-            return
-    close = difflib.get_close_matches(repo, ALIASES, n=1)
-    choices = f"Give a path, a hub id (owner/name), or one of {', '.join(ALIASES)}."
+        if repo.count("/") == 1 and not repo.endswith(WEIGHT_SUFFIXES):
+            return repo
+    names = (BUILT_IN.name, *ALIASES)
+    close = difflib.get_close_matches(repo, names, n=1)
+    choices = f"Give a path, a hub id (owner/name), or one of {', '.join(names)}."
     raise ModelError(f"no file, folder or model named {repo!r}", f"Did you mean {close[0]}?" if close else choices)
 
 
@@ -207,121 +241,33 @@ def _from_cache(repo: str, revision: str | None, need: Collection[Part]) -> Chec
     return replace(files, revision=files.config.parent.name)
 
 
-def _from_hub(repo: str, revision: str | None, token: str | None, need: Collection[Part]) -> CheckpointFiles:
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+def _from_hub(
+    repo: str,
+    revision: str | None,
+    token: str | None,
+    need: Collection[Part],
+    *,
+    offline: bool = False,
+    report: Report | None = None,
+) -> CheckpointFiles:
+    from huggingface_hub import constants, hf_hub_url
 
+    if offline or constants.HF_HUB_OFFLINE:
+        raise ModelError(f"{repo} is not in the local cache, and offline mode is on", offline_hint(repo))
     pinned = revision
 
     def fetch(name: str) -> Path | None:
         nonlocal pinned
-        try:
-            path = Path(hf_hub_download(repo, name, revision=pinned, token=token))
-        except LocalEntryNotFoundError:
-            raise  # the connection broke; a subclass, so it must not be taken for "has no such file"
-        except EntryNotFoundError:
-            return None
-        pinned = path.parent.name  # the commit: all files come from the one that the first came from
-        _verify(path)
+        path = fetch_file(repo, name, pinned, token, report)
+        if path:
+            pinned = path.parent.name  # the commit: all files come from the one that the first came from
         return path
 
-    url = hf_hub_url(repo, CONFIG_NAME, revision=revision)
-    seconds = float(constants.HF_HUB_ETAG_TIMEOUT)
     try:
-        # hf_hub_download tries an unreachable hub for minutes; one bare request tells whether it answers.
-        _within(seconds, lambda: get_hf_file_metadata(url, token=token, timeout=seconds))
+        check_reachable(hf_hub_url(repo, CONFIG_NAME, revision=revision), token)
         files = _collect(repo, fetch, need)
     except VideoMAEError:
         raise
     except Exception as error:  # the HTTP library underneath, and with it the errors, differ between releases
-        raise _explain(error, repo, revision) from None  # the cause can quote headers: no token may show
+        raise explain(error, repo, revision) from None  # the cause can quote headers: no token may show
     return replace(files, revision=pinned)
-
-
-def _verify(path: Path) -> None:
-    """Compare a download with the SHA-256 that the hub announced, which the cache keeps as the blob's name."""
-    blob = path.parent / path.readlink() if path.is_symlink() else path
-    if not re.fullmatch(r"[0-9a-f]{64}", blob.name):
-        return  # small files are named by git's hash; they are JSON and parse or do not
-    digest = hashlib.sha256()
-    with blob.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    if digest.hexdigest() != blob.name:
-        path.unlink()
-        blob.unlink()
-        raise ModelError(f"{path.name} arrived damaged: its SHA-256 differs", "Run again to fetch it anew.")
-
-
-def _within(seconds: float, call: Callable[[], _T]) -> _T:
-    """Give up on `call` after `seconds`: looking up a host name obeys no timeout of the request's."""
-    outcome: Queue[_T | Exception] = Queue(1)
-
-    def work() -> None:
-        try:
-            outcome.put(call())
-        except Exception as error:
-            outcome.put(error)
-
-    Thread(target=work, daemon=True).start()
-    try:
-        result = outcome.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(None, f"no answer in {seconds:g} s") from None
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
-def _explain(error: Exception, repo: str, revision: str | None) -> VideoMAEError:
-    """Say what an error of huggingface_hub means to the user, without quoting it."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    host = urlsplit(constants.ENDPOINT).hostname or constants.ENDPOINT
-    away = f"no connection to {host} ({_reason(error)}), and {repo} is not in the local cache"
-    answers: tuple[tuple[type[Exception], str, str], ...] = (  # the first that fits
-        (LocalEntryNotFoundError, away, _offline_hint(repo)),
-        (GatedRepoError, f"{repo} is gated", f"Ask for access on its page. {_TOKEN_HINT}"),
-        (RepositoryNotFoundError, f"{host} has no {repo}, or it is private", f"Check the name. {_TOKEN_HINT}"),
-        (RevisionNotFoundError, f"{repo} has no revision {revision!r}", "Give a branch, a tag or a full commit hash."),
-        (EntryNotFoundError, f"{repo} has no {CONFIG_NAME}", "Give a VideoMAE checkpoint."),
-    )
-    for kind, message, hint in answers:
-        if isinstance(error, kind):
-            return ModelError(message, hint)
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if status in {401, 403}:
-            return ModelError(f"{host} refuses access to {repo} (HTTP {status})", _TOKEN_HINT)
-        return ModelError(f"{host} cannot serve {repo} (HTTP {status})", f"Try later. {_offline_hint(repo)}")
-    if isinstance(error, OSError) and error.errno is not None:
-        return MachineError(
-            f"cannot write the model cache {constants.HF_HUB_CACHE}: {error.strerror}",
-            "Set HF_HOME to a writable folder with enough room.",
-        )
-    return ModelError(away, _offline_hint(repo))
-
-
-def _reason(error: BaseException) -> str:
-    """The operating system's words for a network error, from wherever in the chain of causes they are."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, OSError) and link.strerror:
-            return str(link.strerror).lower()
-        link = link.__cause__ or link.__context__
-    return type(error).__name__
-
-
-def _offline_hint(repo: str) -> str:
-    return (
-        f"Where there is a network, run `hf download {repo}`. Then use --offline with the same HF_HOME, "
-        "or give the downloaded folder with -m."
-    )

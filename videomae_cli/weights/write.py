@@ -8,13 +8,15 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
 from ..errors import MachineError, UsageError
+
+if TYPE_CHECKING:  # files of other kinds are written without importing torch
+    from torch import Tensor
 
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
@@ -39,9 +41,7 @@ def write_atomically(path: Path, content: bytes | Callable[[Path], None]) -> Non
             content(temporary)
         else:
             temporary.write_bytes(content)
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+        publish(temporary, path)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as an error of its own
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise MachineError(f"cannot write {path}: {reason}", "Choose a folder that is writable and has room.") from None
@@ -102,6 +102,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
 
     def save(temporary: Path) -> None:
+        from safetensors.torch import save_file
+
         temporary.touch()
         mode = temporary.stat().st_mode  # what the umask gives; save_file's own is for the owner alone
         save_file(dict(tensors), temporary, metadata={"format": "pt"})  # transformers refuses files without this mark
@@ -137,6 +139,18 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise MachineError(f"cannot replace {path}: {error.strerror}", "Choose a folder that is writable.") from None
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Give a file that is written its name, once it is on the disk.
+
+    Args:
+        temporary: in the same folder.
+        path: the final name; what has it is replaced.
+    """
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:
