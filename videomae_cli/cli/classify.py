@@ -13,6 +13,7 @@ from ..inference.records import Failure
 from ..report.summary import Summary
 from ..report.text import printable
 from . import options as opt
+from . import window_options as wopt
 from .boundary import Interruption, importing_torch, say, say_error
 from .output import RecordOutput, choose_format
 from .plan import SOME_FAILED, Destination, Model, Plan, name_output, planned
@@ -41,10 +42,10 @@ def classify(
     top_k: opt.TopK = "auto",
     views: opt.Views = "1x1",
     stride: opt.Stride = "auto",
-    window: opt.Window = None,
-    hop: opt.Hop = None,
-    threshold: opt.Threshold = None,
-    hysteresis: opt.Hysteresis = None,
+    window: wopt.Window = None,
+    hop: wopt.Hop = None,
+    threshold: wopt.Threshold = None,
+    hysteresis: wopt.Hysteresis = None,
     shard: opt.Shard = None,
     format: opt.Format = None,
     output: opt.Output = None,

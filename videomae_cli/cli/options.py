@@ -20,7 +20,6 @@ def option(*names: str, help: str, panel: str, metavar: str = "") -> Any:
 
 
 WHAT, MODEL, OUTPUT, MACHINE, TALK = "Input and sampling", "Model", "Output", "Machine", "Messages"
-WINDOWS = "Long videos"
 
 Inputs = Annotated[
     list[str] | None,
@@ -60,26 +59,6 @@ Strict = Annotated[bool, option("--strict", panel=WHAT, help="Count truncated an
 MaxPixels = Annotated[
     str, option(panel=WHAT, metavar="N", help="Refuse videos with more pixels in a frame. Default 35389440 (8K).")
 ]
-Window = Annotated[
-    str | None,
-    option(panel=WINDOWS, metavar="SECONDS", help="Label a long video over time: windows of this length, in order."),
-]
-Hop = Annotated[
-    str | None,
-    option(panel=WINDOWS, metavar="SECONDS", help="From one window to the next. Default: half of --window."),
-]
-Threshold = Annotated[
-    str | None, option(panel=WINDOWS, metavar="SCORE", help="Below this score a window has no label. Default 0.")
-]
-Hysteresis = Annotated[
-    str | None,
-    option(
-        panel=WINDOWS,
-        metavar="SCORE",
-        help="A label holds until another scores higher by more than this. Default 0.1; 0: the best of each window.",
-    ),
-]
-
 Model = Annotated[
     str,
     option(
@@ -104,7 +83,7 @@ Format = Annotated[
         "-f",
         panel=OUTPUT,
         metavar="NAME",
-        help="text, json, jsonl, csv, parquet; with --window also srt, vtt. Default: the suffix of --output, else text.",
+        help="text, json, jsonl, csv, parquet; with --window srt, vtt too. Default: the suffix of --output, else text.",
     ),
 ]
 Output = Annotated[
@@ -341,17 +320,6 @@ def parse_count(option: str, text: str) -> int | None:
     if not re.fullmatch(r"[1-9]\d{0,11}", text, re.ASCII):
         raise UsageError(f"{option} is {text!r}", "Give a positive number, or auto.")
     return int(text)
-
-
-def parse_number(option: str, text: str) -> float:
-    """`"2.1"` -> 2.1.
-
-    Raises:
-        UsageError: it is no number, 0 or more.
-    """
-    if not re.fullmatch(r"\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}", text.strip(), re.ASCII):
-        raise UsageError(f"{option} is {text!r}", "Give a number, such as 2.1.")
-    return float(text)
 
 
 def parse_seconds(option: str, text: str) -> float:

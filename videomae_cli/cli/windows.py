@@ -18,6 +18,7 @@ from . import options as opt
 from .boundary import Interruption, say
 from .plan import SOME_FAILED
 from .progress import PLAIN_INTERVAL_SECONDS
+from .window_options import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +57,7 @@ def parse_windowing(
     return Windowing(
         window_seconds,
         window_seconds / 2 if hop is None else opt.parse_seconds("--hop", hop),
-        **{name: opt.parse_number(f"--{name}", text) for name, text in options.items() if text is not None},
+        **{name: parse_number(f"--{name}", text) for name, text in options.items() if text is not None},
     )
 
 
