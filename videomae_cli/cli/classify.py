@@ -13,11 +13,13 @@ from ..inference.records import Failure
 from ..report.summary import Summary
 from ..report.text import printable
 from . import options as opt
+from . import window_options as wopt
 from .boundary import Interruption, importing_torch, say, say_error
 from .output import RecordOutput, choose_format
 from .plan import SOME_FAILED, Destination, Model, Plan, name_output, planned
 from .progress import BatchProgress
 from .shard import parse_shard
+from .windows import check_windows, classify_long_videos, parse_windowing
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -40,6 +42,10 @@ def classify(
     top_k: opt.TopK = "auto",
     views: opt.Views = "1x1",
     stride: opt.Stride = "auto",
+    window: wopt.Window = None,
+    hop: wopt.Hop = None,
+    threshold: wopt.Threshold = None,
+    hysteresis: wopt.Hysteresis = None,
     shard: opt.Shard = None,
     format: opt.Format = None,
     output: opt.Output = None,
@@ -85,6 +91,7 @@ def classify(
         max_pixels=opt.parse_count("--max-pixels", max_pixels),
         allow_images=allow_images,
         strict=strict,
+        windowing=parse_windowing(window, hop, threshold, hysteresis, views),
         decode_timeout_seconds=opt.parse_seconds("--decode-timeout", decode_timeout),
         ordered=not unordered,
     )
@@ -92,13 +99,19 @@ def classify(
     with planned(inputs, files_from, destination, look, Model(model, revision, offline), part, speaker.note) as plan:
         if not plan.items:
             return plan.exit_code
+        check_windows(format_, plan.items, look)
         load = _import_classifier().from_pretrained
         with decode_processes() as processes:  # as early as torch is there: before it has threads
             classifier = load(
                 model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
             )
             speaker.introduce(classifier)
-            with RecordOutput(format_, output, append=resume, console=console, about=plan.about) as out:
+            by_segment = look.windowing is not None
+            with RecordOutput(
+                format_, output, append=resume, console=console, about=plan.about, by_segment=by_segment
+            ) as out:
+                if look.windowing:
+                    return classify_long_videos(classifier, plan, look, out, speaker) or plan.exit_code
                 return _classify_items(classifier, plan, look, out, speaker, processes) or plan.exit_code
 
 

@@ -59,7 +59,6 @@ Strict = Annotated[bool, option("--strict", panel=WHAT, help="Count truncated an
 MaxPixels = Annotated[
     str, option(panel=WHAT, metavar="N", help="Refuse videos with more pixels in a frame. Default 35389440 (8K).")
 ]
-
 Model = Annotated[
     str,
     option(
@@ -84,7 +83,7 @@ Format = Annotated[
         "-f",
         panel=OUTPUT,
         metavar="NAME",
-        help="text, json, jsonl, csv or parquet. Default: the suffix of --output, else text.",
+        help="text, json, jsonl, csv, parquet; with --window srt, vtt too. Default: the suffix of --output, else text.",
     ),
 ]
 Output = Annotated[

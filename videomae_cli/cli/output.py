@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ..errors import MachineError, UsageError
-from ..report.formats import FORMATS, FormatName, make_renderer
+from ..report.formats import FORMATS, SUBTITLES, FormatName, make_renderer
 from ..report.parquet import require_pyarrow
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class RecordOutput:
         at_once: let a .jsonl file too have its name only when it is done.
         console: for text on a terminal.
         about: what the records of JSON lines say besides, from the path of the input.
+        by_segment: see `Renderer`.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class RecordOutput:
         at_once: bool = False,
         console: Console | None = None,
         about: Callable[[str], Mapping[str, Any]] | None = None,
+        by_segment: bool = False,
     ) -> None:
-        self._renderer = make_renderer(name, console)
+        self._renderer = make_renderer(name, console, by_segment=by_segment)
+        self._lacks_labels = name in SUBTITLES  # no file is better than an empty one
         self._about = about
         self._path = path
         self._temporary: Path | None = None
@@ -111,6 +114,8 @@ class RecordOutput:
             if self._failed and (self._path is None or not self._renderer.ends_anywhere):
                 return
             self._write(self._renderer.tail())
+            if self._path and self._temporary and self._lacks_labels:
+                return
             if self._path and self._temporary:
                 from ..weights.write import publish  # not at the top: --help does without it
 
@@ -128,6 +133,7 @@ class RecordOutput:
         Raises:
             MachineError: the disk is full, or the like; a file then ends with the record before.
         """
+        self._lacks_labels &= record.status == "error"
         self._write(self._renderer.record(record, self._about(record.path) if self._about else {}))
 
     def write_values(self, values: Mapping[str, Any]) -> None:

@@ -251,16 +251,20 @@ class VideoClassifier:
         scores = to_scores(logits, self.model.config).mean(dim=0)
         if not scores.isfinite().all():
             raise VideoError("non_finite", f"the model's output for {prepared.path!r} is not finite ({self.dtype})")
-        best = scores.topk(min(top_k, len(scores)))
         return Prediction(
             path=prepared.path,
-            predictions=tuple(
-                ScoredLabel(self.labels[index], index, score)
-                for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            ),
+            predictions=self.best(scores, top_k),
             sampling=prepared.sampling,
             video=prepared.video,
             warnings=prepared.warnings,
+        )
+
+    def best(self, scores: torch.Tensor, top_k: int) -> tuple[ScoredLabel, ...]:
+        """The labels of the highest scores, best first; scores are (num_labels,)."""
+        best = scores.topk(min(top_k, len(scores)))
+        return tuple(
+            ScoredLabel(self.labels[index], index, score)
+            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
         )
 
 

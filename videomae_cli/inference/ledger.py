@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MachineError, UsageError
@@ -162,6 +162,7 @@ def describe_run(look: Look, model: str, weights: str | None, shard: str | None,
         "strict": look.strict,
         "allow_images": look.allow_images,
         "max_pixels": look.max_pixels,
+        **(asdict(look.windowing) if look.windowing else {}),
         "shard": shard,
         "num_inputs": num_inputs,
     }

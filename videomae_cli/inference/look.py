@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..video.sampling import SamplingKind
+    from .windows import Windowing
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Look:
         strict: count truncated and partly corrupt videos as failed.
         sampling_kind: "dense" or "segments"; None follows the data set that the checkpoint was trained on.
         decode_timeout_seconds: for each video; only processes can be stopped when it is over.
+        windowing: cut each video into windows, and label them one by one; None looks at it as a whole.
         ordered: records come in the order of the inputs; else as they are known.
     """
 
@@ -37,4 +39,5 @@ class Look:
     strict: bool = False
     sampling_kind: SamplingKind | None = None
     decode_timeout_seconds: float = 60.0
+    windowing: Windowing | None = None
     ordered: bool = True

@@ -87,7 +87,7 @@ class Preparer:
                 segments = sampling.indices(info.num_frames, num_segments=num_segments)
                 clip = video.read([index for segment in segments for index in segment])
             if self.strict:
-                _refuse_damage(path, clip.warnings)
+                refuse_damage(path, clip.warnings)
             per_segment = clip.frames.reshape(num_segments, sampling.num_frames, *clip.frames.shape[1:])
             pixels = torch.cat([self.processor.cut(frames, num_crops) for frames in per_segment])
         return PreparedVideo(
@@ -135,7 +135,16 @@ def _padding(segments: list[list[int]], sampling: Sampling, num_video_frames: in
 _DAMAGE: dict[str, VideoErrorKind] = {"truncated": "truncated", "corrupt": "corrupt", "replaced": "corrupt"}
 
 
-def _refuse_damage(path: str | os.PathLike[str], warnings: Sequence[str]) -> None:
+def refuse_damage(path: str | os.PathLike[str], warnings: Sequence[str]) -> None:
+    """What `--strict` asks for.
+
+    Args:
+        path: the file.
+        warnings: of its reader.
+
+    Raises:
+        VideoError: one of them is about damage.
+    """
     for warning in warnings:
         kind = _DAMAGE.get(warning.partition(":")[0])
         if kind:

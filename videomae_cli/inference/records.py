@@ -30,6 +30,10 @@ class ScoredLabel:
     index: int
     score: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"label": self.label, "index": self.index, "score": round(self.score, 6)}
+
 
 @dataclass(frozen=True)
 class SampledFrames:
@@ -82,7 +86,7 @@ class Prediction:
         return {
             "path": self.path,
             "status": self.status,
-            "predictions": [{"label": p.label, "index": p.index, "score": round(p.score, 6)} for p in self.predictions],
+            "predictions": [p.to_dict() for p in self.predictions],
             "sampling": {
                 "views": sampling.views,
                 "stride": sampling.stride,

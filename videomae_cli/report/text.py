@@ -8,6 +8,7 @@ from ..inference.records import Failure
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from ..inference.records import Record
 
@@ -51,11 +52,17 @@ def render_table(record: Record, console: Console) -> str:
 
     table = Table.grid(padding=(0, 2))
     for prediction in record.predictions:
-        filled = round(BAR_WIDTH * min(max(prediction.score, 0.0), 1.0))
-        bar = Text("━" * filled, style="green") + Text("─" * (BAR_WIDTH - filled), style="bright_black")
-        table.add_row(f"{prediction.score:.4f}", bar, Text(printable(prediction.label)))
+        table.add_row(f"{prediction.score:.4f}", bar(prediction.score), Text(printable(prediction.label)))
     with console.capture() as capture:
         console.print(Text(printable(record.path), style="bold"))
         console.print(table)
         console.print()
     return capture.get()
+
+
+def bar(score: float) -> Text:
+    """A score in [0, 1] as a bar."""
+    from rich.text import Text
+
+    filled = round(BAR_WIDTH * min(max(score, 0.0), 1.0))
+    return Text("━" * filled, style="green") + Text("─" * (BAR_WIDTH - filled), style="bright_black")

@@ -51,9 +51,8 @@ class ClipBuilder:
             self._places.setdefault(number, []).append(place)
         self._worker = ThreadPoolExecutor(1) if in_background else None
         self._conversion: Future[None] | None = None
-        self._reformatter = VideoReformatter()
+        self._pictures = Pictures()
         self._frames: npt.NDArray[np.uint8] | None = None
-        self._counts: Counter[str] = Counter()
         self.missing = sorted(self._places)
         """Numbers of the frames that have not come yet, ascending."""
 
@@ -61,9 +60,7 @@ class ClipBuilder:
         """Takes the picture of frame `number`, or the one that stands in for it because it cannot be decoded."""
         self._settle()  # one at a time: decoded frames must not pile up
         self.missing.remove(number)
-        self._counts["replaced"] += stands_in
-        self._counts["interlaced"] += frame.interlaced_frame
-        self._counts[_HDR_CURVES.get(frame.color_trc, "")] += 1
+        self._pictures.note(frame, stands_in=stands_in)
         if self._worker is None:
             self._convert(frame, self._places[number])
         else:
@@ -73,14 +70,7 @@ class ClipBuilder:
         """The frames (T, H, W, 3) and the warnings about them, once nothing is missing."""
         self._settle()
         assert self._frames is not None and not self.missing
-        say = {
-            "replaced": "replaced: {} of the wanted frames could not be decoded, a neighbour stands in",
-            "resized": "resized: the size changes, {} of the wanted frames were scaled to that of the first",
-            "PQ": "hdr: PQ brightness is shown without tone mapping",
-            "HLG": "hdr: HLG brightness is shown without tone mapping",
-            "interlaced": "interlaced: both fields are shown in one picture",
-        }
-        return self._frames, [text.format(self._counts[key]) for key, text in say.items() if self._counts[key]]
+        return self._frames, self._pictures.warnings()
 
     def _settle(self) -> None:
         """Waits for the conversion that is under way, and raises what it raised."""
@@ -88,16 +78,46 @@ class ClipBuilder:
             self._conversion.result()
 
     def _convert(self, frame: VideoFrame, places: Sequence[int]) -> None:
-        picture = self._upright_rgb(frame)
+        picture = self._pictures.upright_rgb(frame)
         if self._frames is None:
             self._frames = np.empty((self._num_places, *picture.shape), np.uint8)
         elif picture.shape != self._frames.shape[1:]:
-            picture = self._upright_rgb(frame, size=self._frames.shape[1:3])
-            self._counts["resized"] += 1
+            picture = self._pictures.upright_rgb(frame, size=self._frames.shape[1:3])
+            self._pictures.counts["resized"] += 1
         for place in places:
             self._frames[place] = picture
 
-    def _upright_rgb(self, frame: VideoFrame, size: tuple[int, ...] | None = None) -> npt.NDArray[np.uint8]:
+
+class Pictures:
+    """Turns decoded frames into pictures, and counts what is not as it should be. One thread at a time.
+
+    Attributes:
+        counts: of the wanted frames, by what is the matter with them.
+    """
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self.counts: Counter[str] = Counter()
+
+    def note(self, frame: VideoFrame, *, stands_in: bool) -> None:
+        """Counts what a frame tells of itself, and whether it stands in for another."""
+        self.counts["replaced"] += stands_in
+        self.counts["interlaced"] += frame.interlaced_frame
+        self.counts[_HDR_CURVES.get(frame.color_trc, "")] += 1
+
+    def warnings(self) -> list[str]:
+        """What was counted, in words."""
+        say = {
+            "replaced": "replaced: {} of the wanted frames could not be decoded, a neighbour stands in",
+            "resized": "resized: the size changes, {} of the wanted frames were scaled to that of the first",
+            "unlike": "resized: the size changes, {} of the wanted frames are not of that of the first",
+            "PQ": "hdr: PQ brightness is shown without tone mapping",
+            "HLG": "hdr: HLG brightness is shown without tone mapping",
+            "interlaced": "interlaced: both fields are shown in one picture",
+        }
+        return [text.format(self.counts[key]) for key, text in say.items() if self.counts[key]]
+
+    def upright_rgb(self, frame: VideoFrame, size: tuple[int, ...] | None = None) -> npt.NDArray[np.uint8]:
         """The picture as displayed (H, W, 3), scaled to `size` (height, width) if that is given.
 
         Transparent pixels (GIF, PNG) are composited on black.

@@ -1,7 +1,7 @@
 """Reading exact frames of a video file, and telling what it holds.
 
 Frame k is the k-th frame in presentation order, the same pixels as decoding everything and counting: whatever the
-container, the frame rate, the edit list or the order of storage. The way there (`VideoReader.read`):
+container, the frame rate, the edit list or the order of storage. The way there (`VideoReader.read`, `sequence.py`):
 
 1. One scan of the packets, without decoding, gives every frame's time and the keyframes (`index.py`). Of most mp4 and
    mov files it reads just the index, of others all once, whatever their size: milliseconds for a clip, about as long
@@ -19,26 +19,22 @@ from __future__ import annotations
 
 import math
 import operator
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
-from av.video.frame import VideoFrame
 
 from ..errors import UsageError, VideoError
 from .clip import Clip, ClipBuilder
 from .container import DEFAULT_MAX_PIXELS, VideoPath, file_state, is_picture, printable
 from .index import scan
 from .rotation import stored_rotation
+from .sequence import FrameStream, Passes, decoded_from_start
 from .source import Source
-
-_SEEK_PAYS_PACKETS = 8  # a seek costs about as much as decoding a few packets
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,7 @@ class VideoReader:
             self._times: Sequence[int | None] = self._index.times
             if self._index.timeless:
                 has_times = self._source.container.format.name != "avi"  # there FFmpeg guesses
-                self._times = [frame.pts if has_times else None for frame in self._decoded_from_start()]
+                self._times = [frame.pts if has_times else None for frame in decoded_from_start(self._source)]
                 self._index = replace(self._index, num_frames=len(self._times))
                 self._source.restart()  # the decoder knows the last size now, `info` tells the first
             elif self._index.num_slices == 1:
@@ -169,17 +165,37 @@ class VideoReader:
         """Reads frames by number; see `read_frames`."""
         wanted = self._checked(indices)
         clip = ClipBuilder(wanted, in_background=self._num_threads != 1)
-        self._source.damaged.clear()
+        passes = Passes(self._path, self._source, self._index)
         with self._blamed_on_file():
-            if not self._index.timeless and not self._read_by_keyframes(clip):
+            for number, frame in passes.by_keyframes(clip.missing):
+                clip.put(number, frame)
+            if passes.met_damage:
                 clip = ClipBuilder(wanted, in_background=self._num_threads != 1)
-                self._source.damaged.clear()
-            num_corrupt = self._read_from_start(clip) if clip.missing else 0
+            if clip.missing:
+                for number, frame, stands_in in passes.from_start(clip.missing):
+                    clip.put(number, frame, stands_in=stands_in)
             frames, warnings = clip.finish()
-        found = {"packet{} damaged": len(self._source.damaged), "frame{} decoded with errors": num_corrupt}
-        if damage := [f"{count} {what.format('s' * (count > 1))}" for what, count in found.items() if count]:
-            warnings.insert(0, f"corrupt: {', '.join(damage)}")
-        return Clip(frames, self._pts_seconds(wanted), (*self.warnings, *warnings))
+        return Clip(frames, self._pts_seconds(wanted), (*self.warnings, *passes.warnings(), *warnings))
+
+    def stream(self, indices: Sequence[int]) -> FrameStream:
+        """Reads frames one by one, in the order of the video, in memory for a few; see `FrameStream`.
+
+        Args:
+            indices: frame numbers, ascending, without repeats.
+        """
+        with self._blamed_on_file():
+            self._source.restart()  # without frame threads, which tell of damage when frames after it are out already
+        return FrameStream(self._checked(indices), Passes(self._path, self._source, self._index), self._blamed_on_file)
+
+    def times_seconds(self) -> npt.NDArray[np.float64]:
+        """When each frame is shown, counted from the first: (num_frames,) float64, ascending.
+
+        NaN where the file tells neither times nor a rate. Times that do not ascend give way to a steady rate.
+        """
+        times = self._pts_seconds(range(self.info.num_frames))
+        if (np.diff(times) <= 0).any():
+            times = np.arange(self.info.num_frames) / (self.info.fps or math.nan)
+        return times - times[0]
 
     @contextmanager
     def _blamed_on_file(self) -> Iterator[None]:
@@ -253,62 +269,3 @@ class VideoReader:
         period = 1 / (self.info.fps or math.nan)
         times = ((number, self._times[number]) for number in wanted)
         return np.array([number * period if pts is None else pts * tick for number, pts in times], np.float64)
-
-    def _read_by_keyframes(self, clip: ClipBuilder) -> bool:
-        """Decodes each wanted frame from the keyframe before it. What does not turn up stays missing.
-
-        Returns:
-            False on meeting damage: what it does to later frames depends on all those before, skipped here.
-        """
-        index, source = self._index, self._source
-        may_skip = index.is_steady  # where frames are missing, the decoder's guesses at them depend on all packets
-        wanted = {index.times[number]: number for number in clip.missing}
-        for keyframe, last in index.runs(wanted, _SEEK_PAYS_PACKETS):
-            start = keyframe.pts if keyframe.is_shown else None  # None once it has come out, which it must do first
-            for packet in source.packets_between(keyframe, last, index.order):
-                is_wanted = packet is None or packet.pts in wanted
-                for frame in source.decode(packet, skippable=may_skip and not is_wanted):
-                    if frame.is_corrupt and (frame.pts is None or frame.pts >= keyframe.pts):
-                        return False
-                    if frame.pts == start:
-                        start = None
-                    if frame.pts in wanted and start is None:
-                        clip.put(wanted.pop(frame.pts), frame)
-                if source.damaged:
-                    return False
-        return True
-
-    def _decoded_from_start(self) -> Iterator[VideoFrame]:
-        """Every frame that a player would show."""
-        self._source.restart()
-        return chain.from_iterable(map(self._source.decode, self._source.packets()))
-
-    def _read_from_start(self, clip: ClipBuilder) -> int:
-        """Decodes everything up to the last missing frame, as a player would.
-
-        The nearest frame before stands in for one that cannot be decoded (at the very start, the one after).
-
-        Returns:
-            How many frames on the way were decoded with errors: those after them may show it.
-        """
-        times = self._index.times
-        missing = deque((times[number] if times else number, number) for number in clip.missing)
-        before: VideoFrame | None = None
-        num_corrupt = 0
-        for count, frame in enumerate(self._decoded_from_start()):
-            num_corrupt += frame.is_corrupt
-            here = frame.pts if times else count
-            if here is None:
-                continue
-            while missing and missing[0][0] < here:
-                clip.put(missing.popleft()[1], before or frame, stands_in=True)
-            if missing and missing[0][0] == here:
-                clip.put(missing.popleft()[1], frame)
-            if not missing:
-                return num_corrupt
-            before = frame
-        if before is None:
-            raise VideoError("damaged", f"not one frame of {printable(self._path)} can be decoded")
-        for _, number in missing:
-            clip.put(number, before, stands_in=True)
-        return num_corrupt
