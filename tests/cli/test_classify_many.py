@@ -56,7 +56,7 @@ def records(lines: bytes) -> list[dict[str, Any]]:
 def test_11_12_a_crash_and_a_hang_cost_a_record_each(tmp_path: Path, checkpoint: Path) -> None:
     folder = many(tmp_path / "in", "1", "2-crash", "3", "4-hang", "5", "6")
     with start(folder, "-m", checkpoint, "-j", "2", "--decode-timeout", "1") as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
     found = records(out)
     assert process.returncode == 1
     assert [Path(record["path"]).name for record in found] == sorted(os.listdir(folder))
@@ -72,7 +72,7 @@ def test_60_sigterm_does_not_wait_for_a_decoder_that_hangs(tmp_path: Path, check
         assert process.stdout
         first = process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        rest, err = process.communicate(timeout=60)
+        rest, err = process.communicate(timeout=300)
     assert process.returncode == 143
     assert 1 <= len(records(first + rest)) <= 3
     assert b"of 4 inputs are left" in err
@@ -102,7 +102,7 @@ def test_59_sigint_finishes_what_is_begun(tmp_path: Path, checkpoint: Path) -> N
         assert process.stdout
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        rest, err = process.communicate(timeout=60)
+        rest, err = process.communicate(timeout=300)
     found = records(first + rest)
     assert process.returncode == 130
     assert [record["kind"] for record in found if record["status"] == "error"] == ["timeout"]
