@@ -72,7 +72,7 @@ def test_other_formats(suffix: str, tmp_path: Path, videomae: Run) -> None:
     if suffix == "json":
         paths = [record["path"] for record in json.loads(output.read_text())]
     elif suffix == "csv":
-        paths = [row["path"] for row in csv.DictReader(output.open())]
+        paths = [row["path"] for row in csv.DictReader(output.read_text().splitlines())]
     else:
         from pyarrow import parquet
 
