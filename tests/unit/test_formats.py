@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from videomae_cli.inference.records import Failure, Prediction, SampledFrames, ScoredLabel
-from videomae_cli.report.formats import FORMATS, Renderer
+from videomae_cli.report.formats import FORMATS, SUBTITLES, Renderer
 from videomae_cli.report.text import printable
 from videomae_cli.video.reader import VideoInfo
 
@@ -98,7 +98,7 @@ def test_the_table_on_a_terminal() -> None:
     assert renderer.record(BAD) == ""
 
 
-@pytest.mark.parametrize("name", sorted({*FORMATS} - {"parquet"}))
+@pytest.mark.parametrize("name", sorted({*FORMATS} - {"parquet", *SUBTITLES}))
 def test_every_format_is_utf8(name: str) -> None:
     assert render(name, GOOD, BAD).encode("utf-8")
 

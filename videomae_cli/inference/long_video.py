@@ -7,13 +7,14 @@ Letters: B windows, T frames, C channels, H W pixels, h w pixels of the model.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -80,10 +81,10 @@ class WindowedVideo:
         self.info = self._video.info
         times_seconds = self._video.times_seconds()
         last_seconds = float(times_seconds[-1])
-        self.duration_seconds = self.info.duration_seconds or last_seconds
-        if not last_seconds <= self.duration_seconds:  # nor where they are not a number
+        if math.isnan(last_seconds):
             self._video.close()
             raise VideoError("unfit", f"{path!r} does not tell when its frames are shown")
+        self.duration_seconds = max(self.info.duration_seconds or 0.0, last_seconds)
         self.windows = plan_windows(times_seconds, self.duration_seconds, windowing, sampling, spread=spread)
         self.warnings = self._video.warnings
         self._first_picture: torch.Tensor | None = None
@@ -107,13 +108,15 @@ class WindowedVideo:
         stream = self._video.stream(sorted({number for window in self.windows for number in window.frames}))
         held: dict[int, torch.Tensor] = {}  # (C, h, w) each, by number, ascending
         waiting = deque(enumerate(self.windows))
+        # The first frame that is wanted by a window or any after it.
+        wanted_from = list(accumulate((window.frames[0] for window in reversed(self.windows)), min))[::-1]
         for number, picture in stream:
             held[number] = self._fit(picture)
             while waiting and waiting[0][1].frames[-1] <= number:
                 place, window = waiting.popleft()
                 yield place, torch.stack([held[wanted] for wanted in window.frames])
-                first = waiting[0][1].frames[0] if waiting else number + 1
-                for old in [wanted for wanted in held if wanted < first]:
+                keep_from = wanted_from[place + 1] if waiting else number + 1
+                for old in [wanted for wanted in held if wanted < keep_from]:
                     del held[old]
         num_padded = sum(is_padded(window.frames) for window in self.windows)
         padding = f"padded: {num_padded} of {len(self.windows)} windows have too few frames, which repeat"

@@ -195,7 +195,8 @@ class VideoReader:
         times = self._pts_seconds(range(self.info.num_frames))
         if (np.diff(times) <= 0).any():
             times = np.arange(self.info.num_frames) / (self.info.fps or math.nan)
-        return times - times[0]
+        since_first: npt.NDArray[np.float64] = times - times[0]
+        return since_first
 
     @contextmanager
     def _blamed_on_file(self) -> Iterator[None]:
