@@ -37,7 +37,7 @@ _SOFT_SHARE, _SOFT = 0.15, (0.6, 1.0)
 """Films out of focus: their share, and their pixels of the picture to one of the film."""
 
 
-_NUM_PLACES = 3
+_NUM_PLACES, _NUM_CLEAR_PLACES = 3, 8
 """Tried, to film the one with the most to see: before a clear sky, no camera seems to move."""
 
 
@@ -74,6 +74,7 @@ def film(
     width_px: int,
     objects: Picture | None = None,
     least: float = 0.0,
+    clear: bool = False,
 ) -> Tensor:
     """Film a picture with a moving camera, which never sees beyond the picture's edge.
 
@@ -86,6 +87,8 @@ def film(
         width_px: likewise.
         objects: what things that move by themselves are cut from, as `picture`; None shows no such things.
         least: the smallest movement, as `draw_path` has it.
+        clear: choose, among more places, one with edges in all directions: over upright bars nobody sees a tilt. Else
+            the one of most contrast.
 
     Returns:
         (T, C, height_px, width_px) uint8, contiguous.
@@ -94,8 +97,9 @@ def film(
     shutter = rng.uniform(0, _LONGEST_SHUTTER)
     moments = np.arange(num_frames)[:, None] + shutter * np.arange(num_samples) / num_samples  # (T, S)
     path = draw_path(movement, rng, moments.ravel() / num_frames, least=least)
-    places = [lay(path, film_px, picture.shape[:2], rng) for _ in range(_NUM_PLACES)]
-    place = max(places, key=lambda place: float(_part(picture, path, place, film_px)[0][::4, ::4].std()))
+    places = [lay(path, film_px, picture.shape[:2], rng) for _ in range(_NUM_CLEAR_PLACES if clear else _NUM_PLACES)]
+    worth = _least_detail if clear else _contrast
+    place = max(places, key=lambda place: worth(_part(picture, path, place, film_px)[0]))
     shots = _shoot(picture, path, place, film_px, rng)  # (M, C, H, W)
     frames = shots.view(num_frames, num_samples, *shots.shape[1:]).mean(dim=1)  # (T, C, H, W)
     if objects is not None:
@@ -141,6 +145,17 @@ def _part(picture: Picture, path: CameraPath, place: Place, film_px: tuple[int, 
     y0, x0 = (max(0, math.floor(side) - 1) for side in (place.y(top), place.x(left)))
     y1, x1 = (math.ceil(side) + 1 for side in (place.y(bottom), place.x(right)))
     return picture[y0:y1, x0:x1], y0, x0
+
+
+def _contrast(part: Picture) -> float:
+    return float(part[::4, ::4].std())
+
+
+def _least_detail(part: Picture) -> float:
+    """How much the levels change from pixel to pixel in the direction in which they change least, squared."""
+    down, across = np.gradient(part.mean(axis=-1)) if min(part.shape[:2]) > 1 else (np.zeros(1), np.zeros(1))
+    products = np.array([[(down * down).mean(), (down * across).mean()], [(down * across).mean(), (across**2).mean()]])
+    return float(np.linalg.eigvalsh(products)[0])  # Harris and Stephens, 1988
 
 
 def _shoot(
