@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import UsageError
 from ..inference.records import Failure
 from ..report.text import printable
+from . import benchmark_options as own
 from . import options as opt
 from .boundary import Interruption, importing_torch, say_error
 from .classify import Speaker
@@ -34,25 +35,25 @@ SOME_FAILED = 1  # a video that cannot be read, a median that rose too much
 
 
 def benchmark(
-    videos: opt.BenchmarkVideos = None,
-    model: opt.BenchmarkModel = "base",
+    videos: own.BenchmarkVideos = None,
+    model: own.BenchmarkModel = "base",
     revision: opt.Revision = None,
-    mode: opt.Mode = "forward",
-    task: opt.Task = "finetune",
-    batch_sizes: opt.BatchSizes = None,
-    attention: opt.Attentions = None,
-    dtype: opt.Dtypes = "float32",
-    warmup: opt.Warmup = "auto",
-    iters: opt.Iters = "auto",
-    compile: opt.Compile = False,
-    tf32: opt.Tf32 = False,
+    mode: own.Mode = "forward",
+    task: own.Task = "finetune",
+    batch_sizes: own.BatchSizes = None,
+    attention: own.Attentions = None,
+    dtype: own.Dtypes = "float32",
+    warmup: own.Warmup = "auto",
+    iters: own.Iters = "auto",
+    compile: own.Compile = False,
+    tf32: own.Tf32 = False,
     device: opt.Device = "auto",
-    format: opt.BenchmarkFormat = None,
+    format: own.BenchmarkFormat = None,
     output: opt.Output = None,
-    overwrite: opt.BenchmarkOverwrite = False,
-    baseline: opt.BaselineFile = None,
-    fail_above: opt.FailAbove = None,
-    plot: opt.Plot = None,
+    overwrite: own.BenchmarkOverwrite = False,
+    baseline: own.BaselineFile = None,
+    fail_above: own.FailAbove = None,
+    plot: own.Plot = None,
     offline: opt.Offline = False,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
