@@ -140,8 +140,8 @@ def test_thirty_clips_are_named_by_what_the_camera_does(videomae: Callable[..., 
         for place, movement in enumerate(MOVEMENTS):
             picture = draw_picture(seed=10 * number + place)
             write_clip(tmp_path / f"{movement}-{number}.mp4", shoot(picture, movement, strength))
-    ended = videomae("classify", tmp_path, "-m", BUILT_IN.name, "-f", "jsonl", "-k", "1")
-    assert (ended.code, ended.err.splitlines()[1:]) == (0, []), ended.err  # one line counts the clips
+    ended = videomae("classify", tmp_path, "-m", BUILT_IN.name, "-f", "jsonl", "-k", "1", "-q")
+    assert (ended.code, ended.err) == (0, "")
     records = [json.loads(line) for line in ended.text.splitlines()]
     named = {Path(record["path"]).stem: record["predictions"][0]["label"] for record in records}
     wrong = {clip: label for clip, label in named.items() if clip.rpartition("-")[0] != label}
