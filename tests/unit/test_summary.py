@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tests.unit.test_formats import BAD, GOOD
 from videomae_cli.inference.records import Failure, Prediction, ScoredLabel
+from videomae_cli.inference.times import Times
 from videomae_cli.report.summary import Summary
-
-
-@dataclass
-class Seconds:
-    decode_seconds: float | None = 12.34
-    preprocess_seconds: float | None = None
-    forward_seconds: float | None = 5.0
-    wait_seconds: float | None = 0.04
 
 
 def labelled(name: str, count: int) -> list[Prediction]:
@@ -39,10 +30,11 @@ def test_nothing_done() -> None:
 
 
 def test_where_the_time_went() -> None:
-    lines = summary_of(GOOD, GOOD).render(10.0, Seconds())
-    assert lines == ["2 classified, 0 failed, 10.0 s, 0.2 clips/s", "time: decode 12.3 s, forward 5.0 s, wait 0.0 s"]
-    unmeasured = Seconds(None, None, None, None)
-    assert len(summary_of(GOOD).render(10.0, unmeasured)) == 1
+    lines = summary_of(GOOD, GOOD).render(10.0, Times(12.34, 0.96, 5.0, 0.01))
+    assert lines == [
+        "2 classified, 0 failed, 10.0 s, 0.2 clips/s",
+        "time: decode 12.3 s, preprocess 1.0 s, forward 5.0 s, wait 0.0 s",
+    ]
 
 
 def test_labels_as_bars() -> None:

@@ -10,6 +10,7 @@ from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING
 
 from ..inference.records import Failure
+from ..inference.times import Times
 from ..report.summary import Summary
 from ..report.text import printable
 from . import options as opt
@@ -144,12 +145,14 @@ def _classify_items(
     from ..inference.batch import classify_files
 
     items = plan.items
-    summary = Summary(num_skipped=plan.num_skipped)
+    summary, times = Summary(num_skipped=plan.num_skipped), Times()
     start = time.monotonic()
     with (
         Interruption() as interruption,
         BatchProgress(len(items), quiet=speaker.quiet) as progress,
-        closing(classify_files(classifier, items, look, processes=processes, halt=interruption.halt)) as records,
+        closing(
+            classify_files(classifier, items, look, processes=processes, halt=interruption.halt, times=times)
+        ) as records,
     ):
         for record in records:
             with progress.out_of_the_way():
@@ -158,7 +161,7 @@ def _classify_items(
             progress.advance()
             summary.add(record)
     if plan.num_inputs > 1:
-        speaker.summarize(summary, time.monotonic() - start)
+        speaker.summarize(summary, time.monotonic() - start, times)
     if interruption.exit_code and summary.num_done < len(items):
         speaker.note(f"interrupted: {len(items) - summary.num_done} of {len(items)} inputs are left")
         return interruption.exit_code
@@ -193,9 +196,9 @@ class Speaker:
         if not self.quiet:
             say(printable(text))
 
-    def summarize(self, summary: Summary, seconds: float) -> None:
+    def summarize(self, summary: Summary, seconds: float, times: Times | None = None) -> None:
         """How the run went as a whole, with bars where a person looks at it."""
-        for line in summary.render(seconds, bars=sys.stderr.isatty()):
+        for line in summary.render(seconds, times, bars=sys.stderr.isatty()):
             self.note(line)
 
     def introduce(self, classifier: VideoClassifier) -> None:

@@ -6,6 +6,7 @@ part that is little, and the pass soon done; where the pass is, views pile up me
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from .decode import DecodeThreads
 from .device import is_out_of_memory
 from .prepare import PreparedVideo, blame
 from .records import Failure
+from .times import Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -39,6 +41,7 @@ def classify_files(
     *,
     processes: DecodeProcesses | None = None,
     halt: Callable[[], Halt] = lambda: "",
+    times: Times | None = None,
 ) -> Generator[Record, None, None]:
     """One record for each item.
 
@@ -49,6 +52,7 @@ def classify_files(
         processes: decode in them; None decodes in threads, which cannot be stopped when a decoder hangs.
         halt: asked again and again: "drain" begins with no other file, and finishes those that are begun; "now" leaves
             these too. What is known by then is still told.
+        times: where it went is added to it.
 
     Yields:
         A prediction or a failure for each item. A bug of ours on one file is that file's failure ("internal").
@@ -57,7 +61,7 @@ def classify_files(
         MachineError: out of memory and the like, which no other file would escape.
     """
     decoder = _make_decoder(classifier, items, look, processes)
-    with closing(decoder), closing(_Passes(classifier, look, decoder).run(halt)) as found:
+    with closing(decoder), closing(_Passes(classifier, look, decoder, times or Times()).run(halt)) as found:
         if look.ordered:
             yield from _in_order(found)
         else:
@@ -128,11 +132,13 @@ class _Passes:
         classifier: whose they are.
         look: how many views share a pass, and how many labels are told.
         decoder: where videos come from.
+        times: are added up.
     """
 
-    def __init__(self, classifier: VideoClassifier, look: Look, decoder: Decoder) -> None:
+    def __init__(self, classifier: VideoClassifier, look: Look, decoder: Decoder, times: Times) -> None:
         self._classifier, self._top_k, self._decoder = classifier, look.top_k, decoder
         self._max_views = look.batch_size or classifier.views_at_once
+        self._times = times
         self._open: deque[_OpenVideo] = deque()
 
     def run(self, halt: Callable[[], Halt]) -> Generator[tuple[int, Record], None, None]:
@@ -159,12 +165,20 @@ class _Passes:
 
     def _take(self) -> Arrival | None:
         """A video that is ready; waits for one only where there is nothing else to do."""
-        return self._decoder.take(0.0 if self._open else _WAIT_SECONDS)
+        start = time.monotonic()
+        arrival = self._decoder.take(0.0 if self._open else _WAIT_SECONDS)
+        self._times.wait_seconds += time.monotonic() - start
+        if arrival and isinstance(arrival.found, PreparedVideo):
+            decode_seconds, preprocess_seconds = arrival.found.seconds
+            self._times.decode_seconds += decode_seconds
+            self._times.preprocess_seconds += preprocess_seconds
+        return arrival
 
     def _pass(self) -> Generator[tuple[int, Record], None, None]:
         """One forward pass, and the videos that it finishes."""
-        batch = self._next_views()
+        batch, start = self._next_views(), time.monotonic()
         found = self._compute([(video.prepared.path, views) for video, views in batch])
+        self._times.forward_seconds += time.monotonic() - start
         for (video, _), logits in zip(batch, found, strict=True):
             if isinstance(logits, Failure):
                 self._open.remove(video)

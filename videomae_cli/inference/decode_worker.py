@@ -43,8 +43,8 @@ def serve(channel: socket.socket) -> None:
             answer = Failure(answer.path, answer.kind, answer.message, answer.hint, WorkerError(f"\n{shown}"))
         if isinstance(answer, PreparedVideo):
             pixels = answer.pixels.contiguous()
-            about = (answer.path, pixels.shape, pixels.dtype, answer.sampling, answer.video, answer.warnings)
-            send(channel, about, pixels.view(torch.uint8).numpy().data.cast("B"))
+            about = (answer.path, answer.sampling, answer.video, answer.warnings, answer.seconds)
+            send(channel, (pixels.shape, pixels.dtype, about), pixels.view(torch.uint8).numpy().data.cast("B"))
         else:
             send(channel, answer)
 
@@ -126,14 +126,14 @@ class Incoming:
             if not self._num_pixel_bytes:
                 assert isinstance(about, Failure | MachineError)
                 return about
-            self._about = about
-            self._pixels = torch.empty(about[1], dtype=about[2])
+            shape, dtype, self._about = about
+            self._pixels = torch.empty(shape, dtype=dtype)
             self._missing = self._pixels.view(torch.uint8).numpy().data.cast("B")
             assert len(self._missing) == self._num_pixel_bytes
             return None
         assert self._pixels is not None
-        path, _, _, sampling, video, warnings = self._about
-        return PreparedVideo(path, self._pixels, sampling, video, warnings)
+        path, *rest = self._about
+        return PreparedVideo(path, self._pixels, *rest)
 
 
 def _receive(channel: socket.socket) -> Any:

@@ -6,6 +6,7 @@ Letters: V views (temporal x spatial), T frames, C channels, H W pixels.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ class PreparedVideo:
         sampling: the frames that were looked at.
         video: what the file says of itself.
         warnings: "padded", "truncated: ...", "corrupt: ..." and the like.
+        seconds: that decoding took, and resizing and cropping.
     """
 
     path: str
@@ -43,6 +45,7 @@ class PreparedVideo:
     sampling: SampledFrames
     video: VideoInfo
     warnings: tuple[str, ...]
+    seconds: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Preparer:
         num_segments, num_crops = self.views
         if num_segments < 1 or num_crops < 1:
             raise UsageError(f"views must be at least 1x1, not {num_segments}x{num_crops}")
-        sampling = self.sampling
+        sampling, start = self.sampling, time.monotonic()
         with memory_told(f"for {num_segments}x{num_crops} views of {os.fspath(path)!r}", "Use fewer --views."):
             limit = self.max_pixels or DEFAULT_MAX_PIXELS
             with open_video(path, max_pixels=limit, allow_images=self.allow_images) as video:
@@ -88,6 +91,7 @@ class Preparer:
                 clip = video.read([index for segment in segments for index in segment])
             if self.strict:
                 refuse_damage(path, clip.warnings)
+            decoded = time.monotonic()
             per_segment = clip.frames.reshape(num_segments, sampling.num_frames, *clip.frames.shape[1:])
             pixels = torch.cat([self.processor.cut(frames, num_crops) for frames in per_segment])
         return PreparedVideo(
@@ -100,6 +104,7 @@ class Preparer:
             ),
             video=info,
             warnings=(*_padding(segments, sampling, info.num_frames), *clip.warnings),
+            seconds=(decoded - start, time.monotonic() - decoded),
         )
 
 

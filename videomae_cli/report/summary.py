@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..inference.records import Failure
 from .text import BAR_WIDTH, printable
@@ -13,29 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..inference.records import Record
+    from ..inference.times import Times
 
 NUM_LABELS = 10  # of the histogram
 _IN_LINE = 3  # labels of it where there are no bars
-
-
-class Times(Protocol):
-    """Seconds that went into the parts of a run, added up over all that worked side by side; None: not measured."""
-
-    @property
-    def decode_seconds(self) -> float | None:
-        """Reading and decoding files."""
-
-    @property
-    def preprocess_seconds(self) -> float | None:
-        """Resizing and normalising frames."""
-
-    @property
-    def forward_seconds(self) -> float | None:
-        """The model."""
-
-    @property
-    def wait_seconds(self) -> float | None:
-        """The model had nothing to do: it waited for frames."""
 
 
 @dataclass
@@ -100,7 +81,7 @@ def _time_parts(times: Times) -> list[str]:
         "forward": times.forward_seconds,
         "wait": times.wait_seconds,
     }
-    return [f"{name} {seconds:.1f} s" for name, seconds in named.items() if seconds is not None]
+    return [f"{name} {seconds:.1f} s" for name, seconds in named.items()]
 
 
 def _bars(top: Sequence[tuple[str, int]]) -> list[str]:
