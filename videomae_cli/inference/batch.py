@@ -95,7 +95,7 @@ def _in_order(found: Generator[tuple[int, Record], None, None]) -> Generator[Rec
             while next_index in held:
                 yield held.pop(next_index)
                 next_index += 1
-    except MachineError:
+    except (MachineError, MemoryError):
         yield from (held.pop(index) for index in sorted(held))
         raise
     yield from (held.pop(index) for index in sorted(held))
@@ -146,9 +146,9 @@ class _Passes:
                 self._decoder.drain()
             while self._num_waiting() < self._max_views and (arrival := self._take()):
                 if isinstance(arrival.found, Failure):
-                    yield arrival.index, arrival.found
+                    yield arrival.place, arrival.found
                 else:
-                    self._open.append(_OpenVideo(arrival.index, arrival.found))
+                    self._open.append(_OpenVideo(arrival.place, arrival.found))
             if self._open:
                 yield from self._pass()
             elif self._decoder.is_done():
@@ -196,7 +196,7 @@ class _Passes:
             if len(shares) == 1 or isinstance(error, MachineError | MemoryError):
                 return [blame(shares[0][0], error)]
         else:
-            return list(logits.split([len(views) for _, views in shares]))
+            return list(torch.split(logits, [len(views) for _, views in shares]))
         return [found for share in shares for found in self._compute([share])]  # to see whose it is
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -133,7 +133,7 @@ class _FastForward:
             x, hidden = block(down.plus(hidden, x))
         tokens, hidden = self._pooled(x), self._pooled(hidden)  # (B, D) and (B, hidden width)
         # Clip by clip: products of few rows are added up in an order that depends on how many there are.
-        return torch.cat([self._head(*one) for one in zip(tokens.split(1), hidden.split(1), strict=True)])
+        return torch.cat([self._head(*one) for one in zip(torch.split(tokens, 1), torch.split(hidden, 1), strict=True)])
 
     def _head(self, tokens: Tensor, hidden: Tensor) -> Tensor:
         """(1, D) and (1, hidden width) of one clip -> (1, num_labels)."""

@@ -21,11 +21,11 @@ class Arrival(NamedTuple):
     """One input that is done with decoding.
 
     Attributes:
-        index: its place among the inputs.
+        place: among the inputs, from 0.
         found: the video, or why there is none.
     """
 
-    index: int
+    place: int
     found: PreparedVideo | Failure
 
 

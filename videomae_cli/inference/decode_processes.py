@@ -161,7 +161,7 @@ def _settle_down(channel: socket.socket) -> socket.socket:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    gc.disable()  # nothing that lies about here is to close a descriptor that has become another's
+    gc.freeze()  # nothing that lies about here is to close a descriptor that has become another's
     faulthandler.disable()  # a crash is told as a record
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     torch.set_num_threads(1)
@@ -190,7 +190,6 @@ def _fork_worker(channel: socket.socket, descriptor: int, serve: Callable[[socke
         return pid
     try:
         channel.close()
-        gc.enable()
         serve(socket.socket(fileno=descriptor))
         os._exit(0)
     finally:

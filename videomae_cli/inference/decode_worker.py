@@ -44,7 +44,7 @@ def serve(channel: socket.socket) -> None:
         if isinstance(answer, PreparedVideo):
             pixels = answer.pixels.contiguous()
             about = (answer.path, pixels.shape, pixels.dtype, answer.sampling, answer.video, answer.warnings)
-            send(channel, about, memoryview(pixels.view(torch.uint8).numpy()).cast("B"))
+            send(channel, about, pixels.view(torch.uint8).numpy().data.cast("B"))
         else:
             send(channel, answer)
 
@@ -128,7 +128,7 @@ class Incoming:
                 return about
             self._about = about
             self._pixels = torch.empty(about[1], dtype=about[2])
-            self._missing = memoryview(self._pixels.view(torch.uint8).numpy()).cast("B")
+            self._missing = self._pixels.view(torch.uint8).numpy().data.cast("B")
             assert len(self._missing) == self._num_pixel_bytes
             return None
         assert self._pixels is not None

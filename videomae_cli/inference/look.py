@@ -1,4 +1,4 @@
-"""How many videos are looked at: what the options of `classify` and `evaluate` say. No torch here."""
+"""How videos are looked at: what the options of `classify` and `evaluate` say. No torch here."""
 
 from __future__ import annotations
 

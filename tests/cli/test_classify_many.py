@@ -1,0 +1,111 @@
+"""`videomae classify` on many files, with decoders that crash and hang, and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.videos import write_video
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+
+# The command line with a reader that crashes and hangs where a name says so.
+HOSTILE = """
+import os, signal
+from videomae_cli.cli.app import main
+from videomae_cli.inference import prepare
+
+def call(self, path, whole=prepare.Preparer.__call__):
+    if "crash" in path:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while "hang" in path:
+        signal.pause()
+    return whole(self, path)
+
+prepare.Preparer.__call__ = call
+main()
+"""
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", HOSTILE, "classify", "-f", "jsonl", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+
+def many(folder: Path, *names: str) -> Path:
+    """One video under many names."""
+    first = write_video(folder.parent / "one.mp4", 4)
+    folder.mkdir()
+    for name in names:
+        os.link(first, folder / f"{name}.mp4")
+    return folder
+
+
+def records(lines: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def test_11_12_a_crash_and_a_hang_cost_a_record_each(tmp_path: Path, checkpoint: Path) -> None:
+    folder = many(tmp_path / "in", "1", "2-crash", "3", "4-hang", "5", "6")
+    with start(folder, "-m", checkpoint, "-j", "2", "--decode-timeout", "1") as process:
+        out, err = process.communicate(timeout=300)
+    found = records(out)
+    assert process.returncode == 1
+    assert [Path(record["path"]).name for record in found] == sorted(os.listdir(folder))
+    assert [record.get("kind") for record in found] == [None, "crashed", None, "timeout", None, None]
+    assert b"SIGSEGV" in err
+    assert b"4 classified, 2 failed" in err
+
+
+def test_60_sigterm_does_not_wait_for_a_decoder_that_hangs(tmp_path: Path, checkpoint: Path) -> None:
+    """What is known is written, though an earlier input has no record yet."""
+    folder = many(tmp_path / "in", "1", "2-hang", "3", "4")
+    with start(folder, "-m", checkpoint, "-j", "2", "--decode-timeout", "1000") as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        rest, err = process.communicate(timeout=300)
+    assert process.returncode == 143
+    assert 1 <= len(records(first + rest)) <= 3
+    assert b"of 4 inputs are left" in err
+
+
+def test_59_a_second_sigint_stops_at_once(tmp_path: Path, checkpoint: Path) -> None:
+    folder = many(tmp_path / "in", "1", "2-hang", "3")
+    with start(folder, "-m", checkpoint, "-j", "1", "--decode-timeout", "1000") as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        ended = False
+        while not ended:
+            process.send_signal(signal.SIGINT)
+            try:
+                ended = process.wait(1.0) is not None
+            except subprocess.TimeoutExpired:
+                continue
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert [Path(record["path"]).name for record in records(first + rest)] == ["1.mp4"]
+
+
+def test_59_sigint_finishes_what_is_begun(tmp_path: Path, checkpoint: Path) -> None:
+    """The decoder that hangs gets its time; its record comes too."""
+    folder = many(tmp_path / "in", "0", "1-hang", *(f"{k:03d}" for k in range(2, 500)))
+    with start(folder, "-m", checkpoint, "-j", "2", "--decode-timeout", "3", "--unordered") as process:
+        assert process.stdout
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, err = process.communicate(timeout=300)
+    found = records(first + rest)
+    assert process.returncode == 130
+    assert [record["kind"] for record in found if record["status"] == "error"] == ["timeout"]
+    assert 2 <= len(found) < 500
+    assert f"{500 - len(found)} of 500 inputs are left".encode() in err
+    assert b"Traceback" not in err
