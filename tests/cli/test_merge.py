@@ -72,7 +72,7 @@ def test_other_formats(suffix: str, tmp_path: Path, videomae: Run) -> None:
     if suffix == "json":
         paths = [record["path"] for record in json.loads(output.read_text())]
     elif suffix == "csv":
-        paths = [row["path"] for row in csv.DictReader(output.open())]
+        paths = [row["path"] for row in csv.DictReader(output.read_text().splitlines())]
     else:
         from pyarrow import parquet
 
@@ -103,7 +103,7 @@ def test_shard_auto_asks_the_environment(
 
 
 FAULTS: dict[str, tuple[Callable[[list[Path]], object], str]] = {
-    "one is missing": (lambda s: s.pop(), "2 of 3 shards are given: 3/3 are missing"),
+    "one is missing": (lambda s: s.pop(), "2 of 3 shards are given; missing: 3/3"),
     "one is empty": (lambda s: s[1].write_text(""), "hold 4 records, and the run has 5 inputs"),
     "one is not finished": (lambda s: write_shard(s[0], "1/3", "a"), "hold 4 records, and the run has 5 inputs"),
     "one is torn": (lambda s: s[0].write_text(s[0].read_text()[:-5]), "0.jsonl' is torn"),

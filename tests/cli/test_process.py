@@ -36,6 +36,7 @@ def test_help_names_every_option(videomae: Run) -> None:
     text = videomae("classify", "--help").text
     for option in (
         *("--files-from", "--model", "-m", "--top-k", "-k", "--views", "--stride", "--format", "-f", "--output", "-o"),
+        *("--retry-failed", "--shard"),
         *("--resume", "--overwrite", "--device", "--dtype", "--attention", "--batch-size", "-b", "--workers", "-j"),
         *("--decode-timeout", "--unordered"),
         *("--offline", "--strict", "--max-pixels", "--allow-images", "--quiet", "-q", "--verbose", "-v", "--debug"),

@@ -57,7 +57,7 @@ def test_records_say_of_which_file_and_run_they_are(folder: Path, checkpoint: Pa
     assert list(found["bad.mp4"]) == ["path", "status", "kind", "message", "file", "run"]
     status = os.stat(folder / "a.mp4")
     assert found["a.mp4"]["file"] == {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-    run = found["a.mp4"]["run"]
+    run = dict(found["a.mp4"]["run"])
     assert len(run.pop("weights")) == 16
     assert run == {
         "model": str(checkpoint),

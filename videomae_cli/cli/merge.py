@@ -63,13 +63,13 @@ def _read(path: Path) -> Ledger:
         raise UsageError(f"cannot read {str(path)!r}: {error.strerror}", "Name the outputs of all shards.") from None
     if ledger.is_torn:
         raise UsageError(f"the last line of {str(path)!r} is torn", "Finish that shard with --resume.")
-    if ledger.entries and (ledger.run is None or not _part(ledger)):
+    if ledger.entries and not _part(ledger)[1]:
         raise UsageError(f"{str(path)!r} is no output of classify --shard", "Name the outputs of all shards.")
     return ledger
 
 
 def _part(ledger: Ledger) -> tuple[int, int]:
-    """Number and count of a shard; (0, 0) is falsy for what is none."""
+    """Number and count of a shard; the count is 0 for what is none."""
     text = str((ledger.run or {}).get("shard"))
     number, _, count = text.partition("/")
     return (int(number), int(count)) if number.isdecimal() and count.isdecimal() else (0, 0)
@@ -114,7 +114,7 @@ def _check_complete(ledgers: list[Ledger]) -> list[Ledger]:
             f" and {len(missing) - _NUM_NAMED} more" if missing[_NUM_NAMED:] else ""
         )
         empty = f", and {num_empty} of the files are empty" if num_empty else ""
-        raise UsageError(f"{len(ledgers)} of {count} shards are given: {shown} are missing{empty}", "Name all shards.")
+        raise UsageError(f"{len(ledgers)} of {count} shards are given; missing: {shown}{empty}", "Name all shards.")
     num_records = sum(len(ledger.entries) for ledger in ledgers)
     num_inputs = max((ledger.run or {}).get("num_inputs", 0) for ledger in parts.values())
     if num_records < num_inputs:

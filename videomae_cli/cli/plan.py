@@ -117,13 +117,14 @@ class Plan:
         num_skipped: inputs that have a record from an earlier run.
         num_skipped_failures: of them, those that failed.
         run: what every record says of the run, see `ledger.describe_run`; None where the format does not say it.
+        marks: input -> its `ledger.file_mark` before it was read.
     """
 
     items: list[str | Failure]
     num_skipped: int = 0
     num_skipped_failures: int = 0
     run: dict[str, Any] | None = None
-    _marks: dict[str, dict[str, int] | None] = field(default_factory=dict)
+    marks: dict[str, dict[str, int] | None] = field(default_factory=dict)
 
     @property
     def num_inputs(self) -> int:
@@ -141,7 +142,7 @@ class Plan:
         Args:
             path: the input.
         """
-        return {} if self.run is None else {"file": self._marks[path], "run": self.run}
+        return {} if self.run is None else {"file": self.marks[path], "run": self.run}
 
 
 def name_output(output: Path | None, shard: Shard | None) -> Path | None:
@@ -224,7 +225,7 @@ def _plan_records(items: list[str | Failure], destination: Destination, model: M
     run["weights"] = model.digest()
     marks = {_path(item): file_mark(_path(item)) for item in items}
     if ledger is None:
-        return Plan(items, run=run, _marks=marks)
+        return Plan(items, run=run, marks=marks)
     if ledger.entries:
         _refuse_other_run(ledger, run)
     known = {path: entry for path in marks if (entry := ledger.entries.get(path))}
@@ -244,7 +245,7 @@ def _plan_records(items: list[str | Failure], destination: Destination, model: M
         num_skipped=len(kept),
         num_skipped_failures=sum(entry.status == "error" for entry in kept.values()),
         run=run,
-        _marks=marks,
+        marks=marks,
     )
 
 
