@@ -6,8 +6,9 @@ import os
 import sys
 import time
 import traceback
-from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..inference.records import Failure
 from ..report.summary import Summary
@@ -17,19 +18,29 @@ from .boundary import Interruption, importing_torch, say, say_error
 from .output import RecordOutput, choose_format
 from .plan import SOME_FAILED, Destination, Model, Plan, name_output, planned
 from .progress import BatchProgress
+from .ray import prepare_ray
 from .shard import parse_shard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
 
     from rich.console import Console
 
+    from ..inference.batch import Halt
     from ..inference.classifier import VideoClassifier
     from ..inference.decode_processes import DecodeProcesses
     from ..inference.look import Look
     from ..inference.records import Record
 
 DEFAULT_TOP_K = 5
+
+
+class RecordSource(Protocol):
+    """Where records come from."""
+
+    def __call__(self, *, halt: Callable[[], Halt]) -> Generator[Record, None, None]:
+        """One record for each item, see `classify_files`."""
 
 
 def classify(
@@ -53,6 +64,7 @@ def classify(
     workers: opt.Workers = "auto",
     decode_timeout: opt.DecodeTimeout = "60",
     unordered: opt.Unordered = False,
+    ray: opt.Ray = False,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
     allow_images: opt.AllowImages = False,
@@ -92,20 +104,46 @@ def classify(
     with planned(inputs, files_from, destination, look, Model(model, revision, offline), part, speaker.note) as plan:
         if not plan.items:
             return plan.exit_code
-        load = _import_classifier().from_pretrained
-        with decode_processes() as processes:  # as early as torch is there: before it has threads
-            classifier = load(
-                model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
-            )
-            speaker.introduce(classifier)
-            with RecordOutput(format_, output, append=resume, console=console, about=plan.about) as out:
-                return _classify_items(classifier, plan, look, out, speaker, processes) or plan.exit_code
+        load: dict[str, Any] = {"name_or_path": model, "device": device, "dtype": dtype, "attention": attention}
+        load |= {"revision": revision, "offline": offline}
+        with (
+            record_source(plan.items, look, load, speaker, ray=ray) as source,
+            RecordOutput(format_, output, append=resume, console=console, about=plan.about) as out,
+        ):
+            return _classify_items(source, plan, out, speaker) or plan.exit_code
+
+
+@contextmanager
+def record_source(
+    items: list[str | Failure], look: Look, load: dict[str, Any], speaker: Speaker, *, ray: bool
+) -> Iterator[RecordSource]:
+    """What classifies, in this process or in those of Ray; the model is loaded by whoever needs it.
+
+    Args:
+        items: of the plan.
+        look: how each video is looked at.
+        load: arguments of `VideoClassifier.from_pretrained`.
+        speaker: tells what the user should know of the model.
+        ray: share the work by Ray.
+    """
+    if ray:
+        job, classify_on_ray = prepare_ray(look, load)
+        yield partial(classify_on_ray, job, items, note=speaker.note)
+        return
+    from_pretrained = _import_classifier().from_pretrained
+    with decode_processes() as processes:  # as early as torch is there: before it has threads
+        classifier = from_pretrained(**load)
+        speaker.introduce(classifier)
+        from ..inference.batch import classify_files
+
+        yield partial(classify_files, classifier, items, look, processes=processes)
 
 
 def _import_classifier() -> type[VideoClassifier]:
     """torch, av and the hub come in here, and not before."""
     with importing_torch():
         from ..inference.classifier import VideoClassifier
+
     return VideoClassifier
 
 
@@ -120,23 +158,19 @@ def decode_processes() -> AbstractContextManager[DecodeProcesses | None]:
 
 
 def _classify_items(
-    classifier: VideoClassifier,
+    source: RecordSource,
     plan: Plan,
-    look: Look,
     out: RecordOutput,
     speaker: Speaker,
-    processes: DecodeProcesses | None,
 ) -> int:
     """Classify, write, tell; returns the exit code."""
-    from ..inference.batch import classify_files
-
     items = plan.items
     summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
     with (
         Interruption() as interruption,
         BatchProgress(len(items), quiet=speaker.quiet) as progress,
-        closing(classify_files(classifier, items, look, processes=processes, halt=interruption.halt)) as records,
+        closing(source(halt=interruption.halt)) as records,
     ):
         for record in records:
             with progress.out_of_the_way():
