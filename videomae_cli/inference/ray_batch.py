@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _FILES_AT_ONCE = 64  # at most, in the group that an actor takes; their records come back together
 _GROUPS_EACH = 4  # at least, for each actor, so that none is without work while another has much
 _CORES_EACH = 2  # of an actor without an accelerator
-_MAX_DEATHS = 3
+_MAX_RETRIES = 3  # of a group whose actor died
 _STORE_BYTES = 128 * 2**20  # of a Ray of our own: it holds paths and records
 _WAIT_SECONDS = 0.1  # between looks at whether to stop
 _PATIENCE_SECONDS = 5.0  # for Ray, when all is over
@@ -170,7 +170,6 @@ def _start_ray() -> None:
         MachineError: neither can be done.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it would write to our stderr
     address = os.environ.get("RAY_ADDRESS")
     own = {} if address else {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
     try:
@@ -203,14 +202,14 @@ def _share_out(job: Job, paths: Sequence[str]) -> ray.data.Dataset:
         fn_constructor_args=(job,),
         batch_size=None,  # a group
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_actors, initial_size=num_actors),
-        ray_remote_args_fn=_bounded_restarts,
+        ray_remote_args_fn=_bounded_retries,
         **resources,
     )
 
 
-def _bounded_restarts() -> dict[str, int]:
-    """Ray Data itself would try for ever."""
-    return {"max_restarts": _MAX_DEATHS, "max_task_retries": _MAX_DEATHS}
+def _bounded_retries() -> dict[str, int]:
+    """Of a group; Ray Data itself would try for ever."""
+    return {"max_task_retries": _MAX_RETRIES}
 
 
 def _crew(*, on_cpu: bool) -> tuple[int, dict[str, int]]:
