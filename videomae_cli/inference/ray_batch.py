@@ -3,8 +3,8 @@
 Ray Data hands the paths out in small groups. Each actor loads the checkpoint once, from files that it looks for itself
 (nodes may not share a disk), and does with each group what the command does without Ray, decode processes included: a
 decoder that crashes or hangs costs one record. An actor that dies itself (the system or a node took it) is started
-again, and its group done again, a bounded number of times; then the run stops and can be resumed. Everything travels as a pickle of ours,
-because names that are not UTF-8 fit into no column of text, and what the caller wants is records.
+again, and its group done again, a bounded number of times; then the run stops and can be resumed. Everything travels
+as a pickle of ours, because names that are not UTF-8 fit into no column of text, and what the caller wants is records.
 
 No torch is loaded here by the process that asks for the records.
 """
