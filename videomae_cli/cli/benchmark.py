@@ -13,9 +13,9 @@ from ..report.text import printable
 from . import benchmark_options as own
 from . import options as opt
 from .boundary import Interruption, importing_torch, say_error
-from .classify import Speaker
 from .inputs import collect_inputs
 from .output import check_writable
+from .speaker import Speaker
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
-import traceback
-from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ..inference.records import Failure
-from ..inference.times import Times
-from ..report.summary import Summary
-from ..report.text import printable
 from . import options as opt
 from . import window_options as wopt
-from .boundary import Interruption, importing_torch, say, say_error
 from .output import RecordOutput, choose_format
-from .plan import SOME_FAILED, Destination, Model, Plan, name_output, planned
-from .progress import BatchProgress
+from .plan import Destination, Model, name_output, planned
 from .shard import parse_shard
-from .windows import check_windows, classify_long_videos, parse_windowing
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from rich.console import Console
-
-    from ..inference.classifier import VideoClassifier
-    from ..inference.decode_processes import DecodeProcesses
-    from ..inference.look import Look
-    from ..inference.records import Record
+from .speaker import Speaker, stdout_terminal
+from .windows import check_windows, parse_windowing
+from .work import worker
 
 DEFAULT_TOP_K = 5
 
@@ -60,6 +42,7 @@ def classify(
     workers: opt.Workers = "auto",
     decode_timeout: opt.DecodeTimeout = "60",
     unordered: opt.Unordered = False,
+    ray: opt.Ray = False,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
     allow_images: opt.AllowImages = False,
@@ -100,126 +83,13 @@ def classify(
     with planned(inputs, files_from, destination, look, Model(model, revision, offline), part, speaker.note) as plan:
         if not plan.items:
             return plan.exit_code
-        check_windows(format_, plan.items, look)
-        load = _import_classifier().from_pretrained
-        with decode_processes() as processes:  # as early as torch is there: before it has threads
-            classifier = load(
-                model, device=device, dtype=dtype, attention=attention, revision=revision, offline=offline
-            )
-            speaker.introduce(classifier)
-            by_segment = look.windowing is not None
-            with RecordOutput(
-                format_, output, append=resume, console=console, about=plan.about, by_segment=by_segment
-            ) as out:
-                if look.windowing:
-                    return classify_long_videos(classifier, plan, look, out, speaker) or plan.exit_code
-                return _classify_items(classifier, plan, look, out, speaker, processes) or plan.exit_code
-
-
-def _import_classifier() -> type[VideoClassifier]:
-    """torch, av and the hub come in here, and not before."""
-    with importing_torch():
-        from ..inference.classifier import VideoClassifier
-    return VideoClassifier
-
-
-def decode_processes() -> AbstractContextManager[DecodeProcesses | None]:
-    """What starts decoders; None where a process cannot be forked safely."""
-    if sys.platform != "linux":
-        return nullcontext()
-    from ..inference.decode_processes import DecodeProcesses
-    from ..inference.decode_worker import serve
-
-    return DecodeProcesses(serve)
-
-
-def _classify_items(
-    classifier: VideoClassifier,
-    plan: Plan,
-    look: Look,
-    out: RecordOutput,
-    speaker: Speaker,
-    processes: DecodeProcesses | None,
-) -> int:
-    """Classify, write, tell; returns the exit code."""
-    from ..inference.batch import classify_files
-
-    items = plan.items
-    summary, times = Summary(num_skipped=plan.num_skipped), Times()
-    start = time.monotonic()
-    with (
-        Interruption() as interruption,
-        BatchProgress(len(items), quiet=speaker.quiet) as progress,
-        closing(
-            classify_files(classifier, items, look, processes=processes, halt=interruption.halt, times=times)
-        ) as records,
-    ):
-        for record in records:
-            with progress.out_of_the_way():
-                out.write(record)
-                speaker.tell(record)
-            progress.advance()
-            summary.add(record)
-    if plan.num_inputs > 1:
-        speaker.summarize(summary, time.monotonic() - start, times)
-    if interruption.exit_code and summary.num_done < len(items):
-        speaker.note(f"interrupted: {len(items) - summary.num_done} of {len(items)} inputs are left")
-        return interruption.exit_code
-    return SOME_FAILED if summary.num_failed else 0
-
-
-def stdout_terminal() -> Console | None:
-    """The terminal that stdout is; None where it is a pipe or a file."""
-    if not sys.stdout.isatty():
-        return None
-    from rich.console import Console
-
-    return Console()
-
-
-class Speaker:
-    """Says on stderr what is not data.
-
-    Args:
-        quiet: say nothing but errors.
-        verbose: say also what is loaded and which frames are seen.
-        debug: show the traceback of an internal error.
-    """
-
-    def __init__(self, *, quiet: bool, verbose: bool, debug: bool) -> None:
-        self.quiet = quiet
-        self.debug = debug
-        self.verbose = verbose and not quiet
-
-    def note(self, text: str) -> None:
-        """Say something, unless quiet."""
-        if not self.quiet:
-            say(printable(text))
-
-    def summarize(self, summary: Summary, seconds: float, times: Times | None = None) -> None:
-        """How the run went as a whole, with bars where a person looks at it."""
-        for line in summary.render(seconds, times, bars=sys.stderr.isatty()):
-            self.note(line)
-
-    def introduce(self, classifier: VideoClassifier) -> None:
-        """What was loaded, and what the user should know of it."""
-        for warning in classifier.warnings:
-            self.note(f"warning: {warning}")
-        if self.verbose:
-            config = classifier.model.config
-            size = f"width {config.hidden_size}, {config.num_hidden_layers} layers, {config.num_frames} frames"
-            self.note(f"model: {size}, {len(classifier.labels)} labels, {classifier.dtype} on {classifier.device}")
-
-    def tell(self, record: Record) -> None:
-        """The failure, the warnings, and with -v the frames of one record."""
-        if isinstance(record, Failure):
-            if self.debug and record.cause:
-                say("".join(traceback.format_exception(record.cause)).rstrip())
-            say_error(printable(record.message), printable(record.hint))
-            return
-        path = printable(record.path)
-        for warning in record.warnings:
-            self.note(f"warning: {path}: {warning}")
-        if self.verbose:
-            for frames in record.sampling.frames:
-                self.note(f"{path}: frames {' '.join(map(str, frames))}")
+        check_windows(format_, plan.items, look, ray=ray)
+        load: dict[str, Any] = {"name_or_path": model, "device": device, "dtype": dtype, "attention": attention}
+        load |= {"revision": revision, "offline": offline}
+        with (
+            worker(plan, look, load, speaker, ray=ray) as work,
+            RecordOutput(
+                format_, output, append=resume, console=console, about=plan.about, by_segment=bool(look.windowing)
+            ) as out,
+        ):
+            return work(out) or plan.exit_code

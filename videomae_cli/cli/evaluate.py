@@ -14,10 +14,11 @@ from ..report.accuracy import render_accuracy_lines, render_accuracy_table
 from ..report.confusion import confusion_csv, confusion_svg
 from . import options as opt
 from .boundary import importing_torch
-from .classify import Speaker, decode_processes, stdout_terminal
 from .output import check_writable
 from .plan import SOME_FAILED
 from .progress import BatchProgress
+from .speaker import Speaker, stdout_terminal
+from .work import decode_processes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,9 @@ from ..report.text import printable
 from ..weights.catalogue import BUILT_IN, KNOWN_MODELS, KnownModel
 from . import options as opt
 from .boundary import say
-from .classify import Speaker, stdout_terminal
 from .help import GroupedCommand
 from .progress import PLAIN_INTERVAL_SECONDS
+from .speaker import Speaker, stdout_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

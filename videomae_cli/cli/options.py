@@ -142,6 +142,14 @@ DecodeTimeout = Annotated[
     str,
     option(panel=MACHINE, metavar="SECONDS", help="Stop a decoder that takes longer over one video. Default 60."),
 ]
+Ray = Annotated[
+    bool,
+    option(
+        "--ray",
+        panel=MACHINE,
+        help="Share the work among actors of Ray: of the cluster at RAY_ADDRESS, else of this machine.",
+    ),
+]
 Unordered = Annotated[
     bool, option("--unordered", panel=OUTPUT, help="Write each record as soon as it is known, in any order.")
 ]

@@ -15,8 +15,8 @@ from ..report.curves import curves_svg
 from . import options as opt
 from . import train_options as topt
 from .boundary import Interruption, importing_torch
-from .classify import Speaker
 from .evaluate import write_evaluation
+from .speaker import Speaker
 from .training_progress import TrainingProgress
 
 if TYPE_CHECKING:

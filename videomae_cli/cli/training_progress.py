@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from .boundary import Interruption
-    from .classify import Speaker
+    from .speaker import Speaker
 
 PLAIN_INTERVAL_SECONDS = 10.0
 ACCURACIES = ("top1", "top5", "mean_class")

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from ..inference.records import Record
     from ..inference.windows import Windowing
     from ..report.formats import FormatName
-    from .classify import Speaker
     from .output import RecordOutput
     from .plan import Plan
+    from .speaker import Speaker
 
 
 def parse_windowing(
@@ -61,17 +61,20 @@ def parse_windowing(
     )
 
 
-def check_windows(format_: FormatName, items: Sequence[str | Failure], look: Look) -> None:
-    """Refuse formats that do not tell what is asked for. Subtitles are of windows, and of one video.
+def check_windows(format_: FormatName, items: Sequence[str | Failure], look: Look, *, ray: bool) -> None:
+    """Refuse what does not tell or do what is asked for. Subtitles are of windows, and of one video.
 
     Args:
         format_: of the output.
         items: that there is to do.
         look: with or without windows.
+        ray: whether the work is to be shared by Ray.
 
     Raises:
         UsageError: they do not go together.
     """
+    if ray and look.windowing:
+        raise UsageError("--ray and --window exclude each other", "Share long videos with --shard.")
     if format_ == "parquet" and look.windowing:
         raise UsageError("parquet has no column for windows", "Write .jsonl, .csv, .srt or .vtt.")
     if format_ not in SUBTITLES:
@@ -84,7 +87,7 @@ def check_windows(format_: FormatName, items: Sequence[str | Failure], look: Loo
 
 
 def classify_long_videos(
-    classifier: VideoClassifier, plan: Plan, look: Look, out: RecordOutput, speaker: Speaker
+    classifier: VideoClassifier, plan: Plan, look: Look, speaker: Speaker, out: RecordOutput
 ) -> int:
     """Label one video after the other, write, tell; returns the exit code. A signal ends it after the next window."""
     summary = Summary(num_skipped=plan.num_skipped)

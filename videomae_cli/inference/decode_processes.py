@@ -45,18 +45,23 @@ class DecodeProcesses:
     """
 
     def __init__(self, serve: Callable[[socket.socket], object]) -> None:
+        self._serve = serve
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # A signal between the fork and the moment when the helper ignores it would be acted on twice.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            with warnings.catch_warnings():  # Python's, of threads: numpy's and torch's know what to do in a fork
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._pid = os.fork()
-            if self._pid == 0:
-                _be_the_helper(theirs, serve)
+            self._pid = self._start_helper(theirs)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
+
+    def _start_helper(self, theirs: socket.socket) -> int:
+        with warnings.catch_warnings():  # Python's, of threads: numpy's and torch's know what to do in a fork
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            be_the_helper(theirs, self._serve)
+        return pid
 
     def __enter__(self) -> DecodeProcesses:
         return self
@@ -127,8 +132,13 @@ class DecodeProcesses:
         return found
 
 
-def _be_the_helper(channel: socket.socket, serve: Callable[[socket.socket], object]) -> NoReturn:
-    """Start and end workers as the main process asks, until it is gone."""
+def be_the_helper(channel: socket.socket, serve: Callable[[socket.socket], object]) -> NoReturn:
+    """Start and end workers as the main process asks, until it is gone.
+
+    Args:
+        channel: our end of the socket.
+        serve: see `DecodeProcesses`.
+    """
     workers: set[int] = set()
     try:
         channel = _settle_down(channel)

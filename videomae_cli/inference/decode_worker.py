@@ -10,6 +10,7 @@ import socket
 import struct
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,15 +39,24 @@ def serve(channel: socket.socket) -> None:
         answer = prepare_or_blame(prepare, path)
         if isinstance(answer, MemoryError):
             answer = MachineError(f"out of memory while {path!r} was decoded", "Use fewer --workers or --views.")
-        if isinstance(answer, Failure) and answer.cause:
-            shown = "".join(traceback.format_exception(answer.cause)).rstrip()
-            answer = Failure(answer.path, answer.kind, answer.message, answer.hint, WorkerError(f"\n{shown}"))
         if isinstance(answer, PreparedVideo):
             pixels = answer.pixels.contiguous()
             about = (answer.path, answer.sampling, answer.video, answer.warnings, answer.seconds)
             send(channel, (pixels.shape, pixels.dtype, about), pixels.view(torch.uint8).numpy().data.cast("B"))
         else:
-            send(channel, answer)
+            send(channel, portable(answer) if isinstance(answer, Failure) else answer)
+
+
+def portable(failure: Failure) -> Failure:
+    """The same failure for another process: with the text of its cause in place of the cause.
+
+    Args:
+        failure: whose cause may be any object.
+    """
+    if failure.cause is None:
+        return failure
+    shown = "".join(traceback.format_exception(failure.cause)).rstrip()
+    return replace(failure, cause=WorkerError(f"\n{shown}"))
 
 
 def prepare_or_blame(prepare: Prepare, path: str) -> PreparedVideo | Failure | MachineError | MemoryError:
