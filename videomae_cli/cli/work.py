@@ -59,7 +59,7 @@ def worker(
             _classify_items, partial(classify_on_ray, job, plan.items, note=speaker.note), plan, speaker, None
         )
         return
-    from_pretrained = import_classifier().from_pretrained
+    from_pretrained = _import_classifier().from_pretrained
     with decode_processes() as processes:  # as early as torch is there: before it has threads
         classifier = from_pretrained(**load)
         speaker.introduce(classifier)
@@ -73,7 +73,7 @@ def worker(
         yield partial(_classify_items, source, plan, speaker, times)
 
 
-def import_classifier() -> type[VideoClassifier]:
+def _import_classifier() -> type[VideoClassifier]:
     """torch, av and the hub come in here, and not before."""
     with importing_torch():
         from ..inference.classifier import VideoClassifier
