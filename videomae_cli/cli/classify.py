@@ -18,6 +18,7 @@ from .boundary import Interruption, importing_torch, say, say_error
 from .output import RecordOutput, choose_format
 from .plan import SOME_FAILED, Destination, Model, Plan, name_output, planned
 from .progress import BatchProgress
+from .report import Report, open_page
 from .shard import parse_shard
 from .windows import check_windows, classify_long_videos, parse_windowing
 
@@ -49,6 +50,7 @@ def classify(
     shard: opt.Shard = None,
     format: opt.Format = None,
     output: opt.Output = None,
+    report: Report = None,
     resume: opt.Resume = False,
     retry_failed: opt.RetryFailed = False,
     overwrite: opt.Overwrite = False,
@@ -76,11 +78,12 @@ def classify(
     Every option can be set in the environment too: --batch-size is VIDEOMAE_BATCH_SIZE.
     """
     from ..inference.look import Look  # not at the top: --help does without it
+    from ..report.html import NUM_THUMBNAILS, NUM_THUMBNAILS_OF_LONG
 
     part = parse_shard(shard, os.environ) if shard else None
-    output = name_output(output, part)
+    output, report = name_output(output, part), name_output(report, part)
     format_ = choose_format(format, output)
-    destination = Destination(output, format_, resume=resume, retry_failed=retry_failed, overwrite=overwrite)
+    destination = Destination(output, format_, report, resume=resume, retry_failed=retry_failed, overwrite=overwrite)
     console = stdout_terminal() if format_ == "text" and output is None else None
     look = Look(
         views=opt.parse_views(views),
@@ -93,12 +96,14 @@ def classify(
         strict=strict,
         windowing=parse_windowing(window, hop, threshold, hysteresis, views),
         decode_timeout_seconds=opt.parse_seconds("--decode-timeout", decode_timeout),
+        num_thumbnails=(NUM_THUMBNAILS_OF_LONG if window else NUM_THUMBNAILS) if report else 0,
         ordered=not unordered,
     )
     speaker = Speaker(quiet=quiet, verbose=verbose, debug=debug)
     with planned(inputs, files_from, destination, look, Model(model, revision, offline), part, speaker.note) as plan:
         if not plan.items:
-            return plan.exit_code
+            with open_page(report, plan, look, model):
+                return plan.exit_code
         check_windows(format_, plan.items, look)
         load = _import_classifier().from_pretrained
         with decode_processes() as processes:  # as early as torch is there: before it has threads
@@ -107,9 +112,12 @@ def classify(
             )
             speaker.introduce(classifier)
             by_segment = look.windowing is not None
-            with RecordOutput(
-                format_, output, append=resume, console=console, about=plan.about, by_segment=by_segment
-            ) as out:
+            with (
+                open_page(report, plan, look, model) as page,
+                RecordOutput(
+                    format_, output, append=resume, console=console, about=plan.about, by_segment=by_segment, page=page
+                ) as out,
+            ):
                 if look.windowing:
                     return classify_long_videos(classifier, plan, look, out, speaker) or plan.exit_code
                 return _classify_items(classifier, plan, look, out, speaker, processes) or plan.exit_code

@@ -44,7 +44,7 @@ def serve(channel: socket.socket) -> None:
         if isinstance(answer, PreparedVideo):
             pixels = answer.pixels.contiguous()
             about = (answer.path, pixels.shape, pixels.dtype, answer.sampling, answer.video, answer.warnings)
-            send(channel, about, pixels.view(torch.uint8).numpy().data.cast("B"))
+            send(channel, (*about, answer.thumbnails), pixels.view(torch.uint8).numpy().data.cast("B"))
         else:
             send(channel, answer)
 
@@ -132,8 +132,8 @@ class Incoming:
             assert len(self._missing) == self._num_pixel_bytes
             return None
         assert self._pixels is not None
-        path, _, _, sampling, video, warnings = self._about
-        return PreparedVideo(path, self._pixels, sampling, video, warnings)
+        path, _, _, sampling, video, warnings, thumbnails = self._about
+        return PreparedVideo(path, self._pixels, sampling, video, warnings, thumbnails)
 
 
 def _receive(channel: socket.socket) -> Any:

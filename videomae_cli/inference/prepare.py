@@ -16,6 +16,7 @@ from ..errors import MachineError, UsageError, VideoError
 from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.pictures import open_video
 from ..video.sampling import is_padded
+from ..video.thumbnails import make_thumbnails
 from .device import memory_told
 from .records import Failure, SampledFrames
 
@@ -36,6 +37,7 @@ class PreparedVideo:
         sampling: the frames that were looked at.
         video: what the file says of itself.
         warnings: "padded", "truncated: ...", "corrupt: ..." and the like.
+        thumbnails: number and JPEG of some frames of the first view, where they were asked for.
     """
 
     path: str
@@ -43,6 +45,7 @@ class PreparedVideo:
     sampling: SampledFrames
     video: VideoInfo
     warnings: tuple[str, ...]
+    thumbnails: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Preparer:
         max_pixels: refuse files whose frames have more pixels; None is the reader's own limit.
         allow_images: take a still image for a video of one frame.
         strict: refuse files that end early or hold packets that do not decode.
+        num_thumbnails: small pictures of each video, at most.
     """
 
     processor: VideoMAEImageProcessor
@@ -64,6 +68,7 @@ class Preparer:
     max_pixels: int | None = None
     allow_images: bool = False
     strict: bool = False
+    num_thumbnails: int = 0
 
     def __call__(self, path: str | os.PathLike[str]) -> PreparedVideo:
         """Prepare one video.
@@ -100,6 +105,7 @@ class Preparer:
             ),
             video=info,
             warnings=(*_padding(segments, sampling, info.num_frames), *clip.warnings),
+            thumbnails=make_thumbnails(per_segment[0], segments[0], self.num_thumbnails),
         )
 
 
