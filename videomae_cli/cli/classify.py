@@ -85,10 +85,11 @@ def classify(
     format_ = choose_format(format, output)
     destination = Destination(output, format_, report, resume=resume, retry_failed=retry_failed, overwrite=overwrite)
     console = stdout_terminal() if format_ == "text" and output is None else None
+    in_pipe = format_ == "text" and console is None
     look = Look(
         views=opt.parse_views(views),
         stride=opt.parse_count("--stride", stride),
-        top_k=opt.parse_count("--top-k", top_k) or (1 if format_ == "text" and console is None else DEFAULT_TOP_K),
+        top_k=opt.parse_count("--top-k", top_k) or (1 if in_pipe and not report else DEFAULT_TOP_K),
         batch_size=opt.parse_count("--batch-size", batch_size),
         num_workers=opt.parse_count("--workers", workers),
         max_pixels=opt.parse_count("--max-pixels", max_pixels),

@@ -125,7 +125,9 @@
 
   function heading(path) {
     const cut = path.lastIndexOf("/") + 1;
-    return make("h3", "", make("span", "folder", path.slice(0, cut)), path.slice(cut));
+    const element = make("h3", "", make("span", "folder", path.slice(0, cut)), make("span", "", path.slice(cut)));
+    element.title = path;
+    return element;
   }
 
   function frames(record) {
