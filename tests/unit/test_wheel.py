@@ -18,7 +18,8 @@ def test_the_wheel_holds_all_that_the_package_reads(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         entry_points = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
-    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "videomae_cli").rglob("*") if p.suffix in (".py", ".txt")}
+    suffixes = (".py", ".txt", ".html", ".css", ".js")
+    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "videomae_cli").rglob("*") if p.suffix in suffixes}
     recipes = {f"videomae_cli/{p.relative_to(ROOT)}" for p in (ROOT / "configs").rglob("*") if p.is_file()}
     assets = {str(p.relative_to(ROOT)) for p in (ROOT / "videomae_cli/assets").rglob("*") if p.is_file()}
     assert "videomae_cli/assets/camera-motion/model.safetensors" in assets

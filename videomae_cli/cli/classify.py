@@ -9,6 +9,7 @@ from . import options as opt
 from . import window_options as wopt
 from .output import RecordOutput, choose_format
 from .plan import Destination, Model, name_output, planned
+from .report import Report, open_page
 from .shard import parse_shard
 from .speaker import Speaker, stdout_terminal
 from .windows import check_windows, parse_windowing
@@ -32,6 +33,7 @@ def classify(
     shard: opt.Shard = None,
     format: opt.Format = None,
     output: opt.Output = None,
+    report: Report = None,
     resume: opt.Resume = False,
     retry_failed: opt.RetryFailed = False,
     overwrite: opt.Overwrite = False,
@@ -60,16 +62,18 @@ def classify(
     Every option can be set in the environment too: --batch-size is VIDEOMAE_BATCH_SIZE.
     """
     from ..inference.look import Look  # not at the top: --help does without it
+    from ..report.html import NUM_THUMBNAILS, NUM_THUMBNAILS_OF_LONG
 
     part = parse_shard(shard, os.environ) if shard else None
-    output = name_output(output, part)
+    output, report = name_output(output, part), name_output(report, part)
     format_ = choose_format(format, output)
-    destination = Destination(output, format_, resume=resume, retry_failed=retry_failed, overwrite=overwrite)
+    destination = Destination(output, format_, report, resume=resume, retry_failed=retry_failed, overwrite=overwrite)
     console = stdout_terminal() if format_ == "text" and output is None else None
+    in_pipe = format_ == "text" and console is None
     look = Look(
         views=opt.parse_views(views),
         stride=opt.parse_count("--stride", stride),
-        top_k=opt.parse_count("--top-k", top_k) or (1 if format_ == "text" and console is None else DEFAULT_TOP_K),
+        top_k=opt.parse_count("--top-k", top_k) or (1 if in_pipe and not report else DEFAULT_TOP_K),
         batch_size=opt.parse_count("--batch-size", batch_size),
         num_workers=opt.parse_count("--workers", workers),
         max_pixels=opt.parse_count("--max-pixels", max_pixels),
@@ -77,19 +81,23 @@ def classify(
         strict=strict,
         windowing=parse_windowing(window, hop, threshold, hysteresis, views),
         decode_timeout_seconds=opt.parse_seconds("--decode-timeout", decode_timeout),
+        num_thumbnails=(NUM_THUMBNAILS_OF_LONG if window else NUM_THUMBNAILS) if report else 0,
         ordered=not unordered,
     )
     speaker = Speaker(quiet=quiet, verbose=verbose, debug=debug)
     with planned(inputs, files_from, destination, look, Model(model, revision, offline), part, speaker.note) as plan:
         if not plan.items:
-            return plan.exit_code
+            with open_page(report, plan, look, model):
+                return plan.exit_code
         check_windows(format_, plan.items, look, ray=ray)
         load: dict[str, Any] = {"name_or_path": model, "device": device, "dtype": dtype, "attention": attention}
         load |= {"revision": revision, "offline": offline}
+        by_segment = look.windowing is not None
         with (
             worker(plan, look, load, speaker, ray=ray) as work,
+            open_page(report, plan, look, model) as page,
             RecordOutput(
-                format_, output, append=resume, console=console, about=plan.about, by_segment=bool(look.windowing)
+                format_, output, append=resume, console=console, about=plan.about, by_segment=by_segment, page=page
             ) as out,
         ):
             return work(out) or plan.exit_code

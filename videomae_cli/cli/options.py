@@ -74,7 +74,13 @@ Offline = Annotated[bool, option("--offline", panel=MODEL, help="Use cached mode
 
 TopK = Annotated[
     str,
-    option("--top-k", "-k", panel=OUTPUT, metavar="N", help="Labels for each video. Default 5; in a text pipe 1."),
+    option(
+        "--top-k",
+        "-k",
+        panel=OUTPUT,
+        metavar="N",
+        help="Labels for each video. Default 5; in a text pipe without --report 1.",
+    ),
 ]
 Format = Annotated[
     str | None,

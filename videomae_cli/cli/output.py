@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..inference.records import Record
+    from ..report.html import PageRenderer
 
 
 def choose_format(asked: str | None, output: Path | None) -> FormatName:
@@ -71,18 +72,19 @@ class RecordOutput:
     when the loop was interrupted: what was done is there, and it parses.
 
     Args:
-        name: the format.
+        name: the format, or what writes a page.
         path: the file; None is stdout.
         append: go on behind the records that a .jsonl file holds.
         at_once: let a .jsonl file too have its name only when it is done.
         console: for text on a terminal.
         about: what the records of JSON lines say besides, from the path of the input.
         by_segment: see `Renderer`.
+        page: another output, which gets the same records.
     """
 
     def __init__(
         self,
-        name: FormatName,
+        name: FormatName | PageRenderer,
         path: Path | None = None,
         *,
         append: bool = False,
@@ -90,8 +92,10 @@ class RecordOutput:
         console: Console | None = None,
         about: Callable[[str], Mapping[str, Any]] | None = None,
         by_segment: bool = False,
+        page: RecordOutput | None = None,
     ) -> None:
-        self._renderer = make_renderer(name, console, by_segment=by_segment)
+        self._renderer = make_renderer(name, console, by_segment=by_segment) if isinstance(name, str) else name
+        self._page = page
         self._lacks_labels = name in SUBTITLES  # no file is better than an empty one
         self._about = about
         self._path = path
@@ -135,6 +139,8 @@ class RecordOutput:
         """
         self._lacks_labels &= record.status == "error"
         self._write(self._renderer.record(record, self._about(record.path) if self._about else {}))
+        if self._page:
+            self._page.write(record)
 
     def write_values(self, values: Mapping[str, Any]) -> None:
         """Write one record that is plain values already.

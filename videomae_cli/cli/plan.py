@@ -56,6 +56,7 @@ class Destination:
 
     Attributes:
         output: the file; None is stdout.
+        report: the HTML page; None is none.
         format: of the records.
         resume: go on with the file.
         retry_failed: and try again what failed.
@@ -67,6 +68,7 @@ class Destination:
 
     output: Path | None
     format: FormatName
+    report: Path | None = None
     resume: bool = False
     retry_failed: bool = False
     overwrite: bool = False
@@ -74,9 +76,11 @@ class Destination:
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise UsageError("--resume and --overwrite exclude each other", "Go on with the file, or replace it.")
+        if self.report and self.output and os.path.realpath(self.report) == os.path.realpath(self.output):
+            raise UsageError(f"--report and --output are both {str(self.output)!r}", "Name two files.")
         if self.retry_failed and not self.resume:
             raise UsageError("--retry-failed is about a run that goes on", "Give --resume too.")
-        if self.output is None and (self.resume or self.overwrite):
+        if self.output is None and (self.resume or (self.overwrite and not self.report)):
             raise UsageError("--resume and --overwrite are about an output file", "Name it with -o.")
         if self.output is None and self.format == "parquet":
             raise UsageError("parquet is no text for stdout", "Name a file with -o.")
@@ -96,6 +100,11 @@ class Destination:
             MachineError: it cannot be written, or another run writes to it.
             UsageError: it exists, and neither --resume nor --overwrite is given.
         """
+        if self.report:
+            check_writable(self.report)
+            if os.path.isfile(self.report) and not self.overwrite:
+                hint = "Name another file; the page is of what this run does." if self.resume else "Use --overwrite."
+                raise UsageError(f"{str(self.report)!r} exists", hint)
         if self.output is None:
             yield ""
             return
@@ -190,6 +199,7 @@ def planned(
     if found.num_repeated:
         note(f"{found.num_repeated} repeated inputs; each file is classified once")
     _keep_apart(destination.output, [*found.items, files_from])
+    _keep_apart(destination.report, [*found.items, files_from])
     items = [item for item in found.items if shard is None or shard.holds(_path(item))]
     if shard:
         note(f"shard {shard}: {len(items)} of {len(found.items)} inputs")

@@ -79,6 +79,7 @@ def _make_decoder(
         max_pixels=look.max_pixels,
         allow_images=look.allow_images,
         strict=look.strict,
+        num_thumbnails=look.num_thumbnails,
     )
     if processes is None:
         return DecodeThreads(prepare, items, num_workers=look.num_workers or 1)

@@ -221,6 +221,7 @@ class VideoClassifier:
         max_pixels: int | None = None,
         allow_images: bool = False,
         strict: bool = False,
+        num_thumbnails: int = 0,
     ) -> Preparer:
         """What reads, samples, resizes and crops videos for this checkpoint.
 
@@ -231,9 +232,10 @@ class VideoClassifier:
             max_pixels: see `Preparer`.
             allow_images: see `Preparer`.
             strict: see `Preparer`.
+            num_thumbnails: see `Preparer`.
         """
         sampling = self.sampling(stride, sampling_kind)
-        return Preparer(self.processor, sampling, views, max_pixels, allow_images, strict)
+        return Preparer(self.processor, sampling, views, max_pixels, allow_images, strict, num_thumbnails)
 
     def conclude(self, prepared: PreparedVideo, logits: torch.Tensor, top_k: int = 5) -> Prediction:
         """Mean over views, best labels.
@@ -257,6 +259,7 @@ class VideoClassifier:
             sampling=prepared.sampling,
             video=prepared.video,
             warnings=prepared.warnings,
+            thumbnails=prepared.thumbnails,
         )
 
     def best(self, scores: torch.Tensor, top_k: int) -> tuple[ScoredLabel, ...]:

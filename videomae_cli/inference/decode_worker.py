@@ -41,7 +41,7 @@ def serve(channel: socket.socket) -> None:
             answer = MachineError(f"out of memory while {path!r} was decoded", "Use fewer --workers or --views.")
         if isinstance(answer, PreparedVideo):
             pixels = answer.pixels.contiguous()
-            about = (answer.path, answer.sampling, answer.video, answer.warnings, answer.seconds)
+            about = (answer.path, answer.sampling, answer.video, answer.warnings, answer.seconds, answer.thumbnails)
             send(channel, (pixels.shape, pixels.dtype, about), pixels.view(torch.uint8).numpy().data.cast("B"))
         else:
             send(channel, portable(answer) if isinstance(answer, Failure) else answer)

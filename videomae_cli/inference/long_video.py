@@ -26,6 +26,7 @@ from ..errors import VideoError
 from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.reader import VideoReader
 from ..video.sampling import Sampling, is_padded
+from ..video.thumbnails import encode_jpeg, spread
 from .classifier import to_scores
 from .prepare import blame, refuse_damage
 from .records import Record, SampledFrames, ScoredLabel
@@ -51,12 +52,14 @@ class WindowedVideo:
         spread: see `plan_windows`.
         max_pixels: refuse frames with more.
         allow_images: take a still image for a video of one frame.
+        num_thumbnails: small pictures, spread over the video, at most.
 
     Attributes:
         info: what the file says of itself.
         duration_seconds: from its first frame to the end of its last.
         windows: with their frames, in order.
         warnings: what was not as it should be; complete when the last clip has come.
+        thumbnails: number and JPEG of each; likewise.
 
     Raises:
         VideoError: the file cannot be read, or has no times.
@@ -72,6 +75,7 @@ class WindowedVideo:
         spread: bool = True,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         allow_images: bool = False,
+        num_thumbnails: int = 0,
     ) -> None:
         if os.path.isdir(path):
             hint = "Make a video of them, or leave --window out."
@@ -87,6 +91,8 @@ class WindowedVideo:
         self.duration_seconds = max(self.info.duration_seconds or 0.0, last_seconds)
         self.windows = plan_windows(times_seconds, self.duration_seconds, windowing, sampling, spread=spread)
         self.warnings = self._video.warnings
+        self.thumbnails: list[tuple[int, bytes]] = []
+        self._num_thumbnails = num_thumbnails
         self._first_picture: torch.Tensor | None = None
 
     def __enter__(self) -> WindowedVideo:
@@ -105,13 +111,17 @@ class WindowedVideo:
         Raises:
             VideoError: the file cannot be decoded, changed meanwhile, or has frames that come out in different sizes.
         """
-        stream = self._video.stream(sorted({number for window in self.windows for number in window.frames}))
+        wanted = sorted({number for window in self.windows for number in window.frames})
+        shown = set(spread(wanted, self._num_thumbnails))
+        stream = self._video.stream(wanted)
         held: dict[int, torch.Tensor] = {}  # (C, h, w) each, by number, ascending
         waiting = deque(enumerate(self.windows))
         # The first frame that is wanted by a window or any after it.
         wanted_from = list(accumulate((window.frames[0] for window in reversed(self.windows)), min))[::-1]
         for number, picture in stream:
             held[number] = self._fit(picture)
+            if number in shown:
+                self.thumbnails.append((number, encode_jpeg(picture)))
             while waiting and waiting[0][1].frames[-1] <= number:
                 place, window = waiting.popleft()
                 yield place, torch.stack([held[wanted] for wanted in window.frames])
@@ -178,7 +188,14 @@ def _classify_windows(classifier: VideoClassifier, path: str, look: Look) -> Gen
     held: list[ScoredLabel | None] = []
     total = torch.zeros(len(classifier.labels), dtype=torch.float64)
     with WindowedVideo(
-        path, windowing, sampling, classifier.processor, spread=spread, max_pixels=limit, allow_images=look.allow_images
+        path,
+        windowing,
+        sampling,
+        classifier.processor,
+        spread=spread,
+        max_pixels=limit,
+        allow_images=look.allow_images,
+        num_thumbnails=look.num_thumbnails,
     ) as video:
         if look.strict:
             refuse_damage(path, video.warnings)
@@ -209,6 +226,7 @@ def _classify_windows(classifier: VideoClassifier, path: str, look: Look) -> Gen
             windows=tuple(windows),
             segments=merge_windows(windows, held),
             windowing=windowing,
+            thumbnails=tuple(video.thumbnails),
         )
 
 

@@ -26,6 +26,7 @@ class Look:
         sampling_kind: "dense" or "segments"; None follows the data set that the checkpoint was trained on.
         decode_timeout_seconds: for each video; only processes can be stopped when it is over.
         windowing: cut each video into windows, and label them one by one; None looks at it as a whole.
+        num_thumbnails: small pictures of each video that a prediction brings along, at most.
         ordered: records come in the order of the inputs; else as they are known.
     """
 
@@ -40,4 +41,5 @@ class Look:
     sampling_kind: SamplingKind | None = None
     decode_timeout_seconds: float = 60.0
     windowing: Windowing | None = None
+    num_thumbnails: int = 0
     ordered: bool = True

@@ -17,6 +17,7 @@ from ..errors import MachineError, UsageError, VideoError
 from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.pictures import open_video
 from ..video.sampling import is_padded
+from ..video.thumbnails import make_thumbnails
 from .device import memory_told
 from .records import Failure, SampledFrames
 
@@ -38,6 +39,7 @@ class PreparedVideo:
         video: what the file says of itself.
         warnings: "padded", "truncated: ...", "corrupt: ..." and the like.
         seconds: that decoding took, and resizing and cropping.
+        thumbnails: number and JPEG of some frames of the first view, where they were asked for.
     """
 
     path: str
@@ -46,6 +48,7 @@ class PreparedVideo:
     video: VideoInfo
     warnings: tuple[str, ...]
     seconds: tuple[float, float] = (0.0, 0.0)
+    thumbnails: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Preparer:
         max_pixels: refuse files whose frames have more pixels; None is the reader's own limit.
         allow_images: take a still image for a video of one frame.
         strict: refuse files that end early or hold packets that do not decode.
+        num_thumbnails: small pictures of each video, at most.
     """
 
     processor: VideoMAEImageProcessor
@@ -67,6 +71,7 @@ class Preparer:
     max_pixels: int | None = None
     allow_images: bool = False
     strict: bool = False
+    num_thumbnails: int = 0
 
     def __call__(self, path: str | os.PathLike[str]) -> PreparedVideo:
         """Prepare one video.
@@ -105,6 +110,7 @@ class Preparer:
             video=info,
             warnings=(*_padding(segments, sampling, info.num_frames), *clip.warnings),
             seconds=(decoded - start, time.monotonic() - decoded),
+            thumbnails=make_thumbnails(per_segment[0], segments[0], self.num_thumbnails),
         )
 
 

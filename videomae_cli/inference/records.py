@@ -60,6 +60,7 @@ class Prediction:
         sampling: the frames that were looked at.
         video: what `probe` says of the file.
         warnings: what a reader of the labels should know, such as "padded" or "truncated: ...".
+        thumbnails: number and JPEG of some of the frames, where they were asked for; not part of the record.
     """
 
     path: str
@@ -67,6 +68,7 @@ class Prediction:
     sampling: SampledFrames
     video: VideoInfo
     warnings: tuple[str, ...] = ()
+    thumbnails: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
 
     status = "ok"
 
