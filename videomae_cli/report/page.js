@@ -243,7 +243,8 @@
   }
 
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  byId("filters").addEventListener("input", update);
+  byId("text").addEventListener("input", update);
+  for (const id of ["show", "sort"]) byId(id).addEventListener("change", update);
   byId("more").addEventListener("click", () => showMore());
   byId("all-labels").addEventListener("click", () => { allLabels = !allLabels; showChoices(); });
   byId("reset").addEventListener("click", () => {
