@@ -20,7 +20,9 @@ SAMPLING = SampledFrames("2x1", None, ((0, 4), (30, 34)))
 def record(*segments: tuple[float, float, str | None]) -> WindowedPrediction:
     made = [Segment(start, end, ScoredLabel(text, 0, 0.5) if text else None) for start, end, text in segments]
     windows = tuple(ScoredWindow(segment.start_seconds, segment.end_seconds, ()) for segment in made)
-    return WindowedPrediction("a.mp4", (ScoredLabel("x", 0, 0.5),), SAMPLING, INFO, (), windows, tuple(made))
+    return WindowedPrediction(
+        "a.mp4", (ScoredLabel("x", 0, 0.5),), SAMPLING, INFO, windows=windows, segments=tuple(made)
+    )
 
 
 def render(name: str, of: Prediction | Failure) -> str:
