@@ -3,8 +3,8 @@
 Ray Data hands the paths out in small groups. Each actor loads the checkpoint once, from files that it looks for itself
 (nodes may not share a disk), and does with each group what the command does without Ray, decode processes included: a
 decoder that crashes or hangs costs one record. An actor that dies itself (the system or a node took it) is started
-again, and its group done again, a bounded number of times; then the run stops and can be resumed. Everything travels
-as a pickle of ours, because names that are not UTF-8 fit into no column of text, and what the caller wants is records.
+again by Ray, and its group done again. Everything travels as a pickle of ours, because names that are not UTF-8 fit
+into no column of text, and what the caller wants is records.
 
 No torch is loaded here by the process that asks for the records.
 """
@@ -16,6 +16,7 @@ import math
 import os
 import pickle
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _FILES_AT_ONCE = 64  # at most, in the group that an actor takes; their records come back together
 _GROUPS_EACH = 4  # at least, for each actor, so that none is without work while another has much
 _CORES_EACH = 2  # of an actor without an accelerator
-_MAX_RETRIES = 3  # of a group whose actor died
 _STORE_BYTES = 128 * 2**20  # of a Ray of our own: it holds paths and records
 _WAIT_SECONDS = 0.1  # between looks at whether to stop
 _PATIENCE_SECONDS = 5.0  # for Ray, when all is over
@@ -113,7 +113,7 @@ class _Session:
     def __init__(self, job: Job, paths: Sequence[str]) -> None:
         self._job, self._paths = job, paths
         self._found: queue.SimpleQueue[bytes | VideoMAEError | None] = queue.SimpleQueue()
-        self._is_over = threading.Event()
+        self._has_begun, self._is_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="ray", daemon=True)
         self._thread.start()
 
@@ -124,6 +124,10 @@ class _Session:
             halt: see `classify_on_ray`.
         """
         while True:
+            if self._has_begun.is_set():
+                self._has_begun.clear()
+                for number in (signal.SIGINT, signal.SIGTERM):  # Ray's C++ has put a handler before Python's
+                    signal.signal(number, signal.getsignal(number))
             is_halted = bool(halt())
             try:
                 found = self._found.get(timeout=0 if is_halted else _WAIT_SECONDS)
@@ -149,6 +153,7 @@ class _Session:
     def _run(self) -> None:
         try:
             _start_ray()
+            self._has_begun.set()
             for row in _share_out(self._job, self._paths).iter_rows():
                 self._found.put(row["found"])
                 if self._is_over.is_set():
@@ -202,14 +207,8 @@ def _share_out(job: Job, paths: Sequence[str]) -> ray.data.Dataset:
         fn_constructor_args=(job,),
         batch_size=None,  # a group
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=num_actors, initial_size=num_actors),
-        ray_remote_args_fn=_bounded_retries,
         **resources,
     )
-
-
-def _bounded_retries() -> dict[str, int]:
-    """Of a group; Ray Data itself would try for ever."""
-    return {"max_task_retries": _MAX_RETRIES}
 
 
 def _crew(*, on_cpu: bool) -> tuple[int, dict[str, int]]:
