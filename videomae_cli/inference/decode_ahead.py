@@ -22,7 +22,7 @@ from .decode_worker import Answer, Incoming, Prepare, send
 from .prepare import PreparedVideo
 from .records import Failure
 
-BUDGET_BYTES = 256 * 2**20
+BUDGET_BYTES = 32 * 2**20
 """Pixels that may wait for the forward pass; a single video may be larger."""
 MAX_WORKERS = 16
 _FILES_AHEAD = 256  # how far behind the others one file may stay: the records after it are held back meanwhile
