@@ -2,8 +2,8 @@
 
 Ray Data hands the paths out in small groups. Each actor loads the checkpoint once, from files that it looks for itself
 (nodes may not share a disk), and does with each group what the command does without Ray, decode processes included: a
-decoder that crashes or hangs costs one record. An actor that dies itself (the system or a node took it) is started
-again by Ray, and its group done again. Everything travels as a pickle of ours, because names that are not UTF-8 fit
+decoder that crashes or hangs costs one record. What becomes of an actor that dies itself (the system or a
+node took it) is up to Ray. Everything travels as a pickle of ours, because names that are not UTF-8 fit
 into no column of text, and what the caller wants is records.
 
 No torch is loaded here by the process that asks for the records.
