@@ -41,9 +41,9 @@ def spots(size_px: int = 120) -> npt.NDArray[np.uint8]:
     """A dark spot at the upper left of the centre of a grey picture, a bright one at the lower right."""
     picture = np.full((size_px, size_px, 3), 128, np.uint8)
     y, x = np.ogrid[:size_px, :size_px]
-    for offset, level in ((-0.08, 0), (0.08, 255)):
+    for offset, level in ((-0.05, 0), (0.05, 255)):
         place = (0.5 + offset) * size_px
-        picture[(x - place) ** 2 + (y - place) ** 2 < (0.04 * size_px) ** 2] = level
+        picture[(x - place) ** 2 + (y - place) ** 2 < (0.03 * size_px) ** 2] = level
     return picture
 
 

@@ -143,7 +143,6 @@ def film_files(
     """Write films into files, in a folder for each class, to measure models on.
 
     Every class films the same pictures, so that none tells the class: of the collections in turn, spread over each.
-    They are filmed where they have edges in all directions, so that every movement can be seen.
     Files are H.264 in mp4 and, by default, as long as the default sampling looks at.
 
     Args:
@@ -176,7 +175,6 @@ def film_files(
                 height_px=height_px,
                 width_px=width_px,
                 objects=others[int(rng.integers(len(others)))],
-                clear=True,
             )
             path = folder / movement / f"{number:04d}.mp4"
             unfinished = path.with_name(f".{path.name}")  # hidden: nobody takes it for a video

@@ -1,4 +1,4 @@
-"""Pictures out of nothing but a seed: something to see at every scale, with edges, textures, shades and letters.
+"""Pictures out of nothing but a seed: scenes with something to see at every scale, and flat graphics.
 
 Where photographs are few, a model that watches a camera move learns from these too.
 
@@ -18,13 +18,14 @@ from ..video.picture_file import GLYPH_HEIGHT_PX, GLYPH_WIDTH_PX, Picture, draw_
 
 Floats = npt.NDArray[np.float32]
 
+_GRAPHIC_SHARE = 0.3
 _LEAVES_SHARE, _SHAPES_SHARE, _LETTERS_SHARE = 0.75, 0.5, 0.4
 _NUM_COLOURS = 6
 _LETTERS = np.array(list(string.ascii_letters + string.digits + "  ...,-"))
 
 
 def procedural_picture(rng: np.random.Generator, size_px: int) -> Picture:
-    """Draw a picture: a cloudy ground and, each or not, dead leaves, large shapes, and letters.
+    """Draw a picture: of some, a scene as in nature, of others, flat graphics as on screens.
 
     Args:
         rng: what is drawn from.
@@ -33,6 +34,12 @@ def procedural_picture(rng: np.random.Generator, size_px: int) -> Picture:
     Returns:
         uint8 RGB (S, S, 3).
     """
+    canvas = _graphic(rng, size_px) if rng.random() < _GRAPHIC_SHARE else _scene(rng, size_px)
+    return canvas.round().clip(0, 255).astype(np.uint8)
+
+
+def _scene(rng: np.random.Generator, size_px: int) -> Floats:
+    """A cloudy ground and, each or not, dead leaves, large shapes, and letters; (S, S, 3)."""
     palette = _palette(rng)
     canvas = _ground(rng, size_px, palette)
     if rng.random() < _SHAPES_SHARE:
@@ -43,7 +50,41 @@ def procedural_picture(rng: np.random.Generator, size_px: int) -> Picture:
         for _ in range(rng.integers(1, 6)):
             _write_letters(canvas, rng, palette)
     canvas += clouds(rng, size_px, roughness=0.9)[..., None] * rng.uniform(2, 14)  # nothing is quite plain
-    return canvas.round().clip(0, 255).astype(np.uint8)
+    return canvas
+
+
+def _graphic(rng: np.random.Generator, size_px: int) -> Floats:
+    """Stripes, and on them boxes, discs and letters, all without a texture; (S, S, 3)."""
+    canvas = _stripes(rng, size_px)
+    y, x = np.ogrid[-1 : 1 : size_px * 1j, -1 : 1 : size_px * 1j]
+    for _ in range(rng.integers(3, 10)):
+        height, width = rng.uniform(0.03, 0.6, 2)
+        exponent = rng.choice([2, 100])  # a disc, a box
+        turn = rng.uniform(0, np.pi) if rng.random() < 0.3 else 0.0
+        (y0, x0), cos, sin = rng.uniform(-1, 1, 2), np.cos(turn), np.sin(turn)
+        across, down = cos * (x - x0) + sin * (y - y0), cos * (y - y0) - sin * (x - x0)
+        is_inside = (across / width) ** exponent + (down / height) ** exponent < 1
+        canvas[is_inside] = _stripes(rng, size_px)[is_inside]
+    for _ in range(rng.integers(0, 5)):
+        _write_letters(canvas, rng, _loud_colours(rng, _NUM_COLOURS))
+    return canvas
+
+
+def _stripes(rng: np.random.Generator, size_px: int) -> Floats:
+    """Stripes of loud colours, or one colour, or slopes from one to the next; upright, level, or aslant; (S, S, 3)."""
+    colours = _loud_colours(rng, int(rng.choice([1, 2, 6, 12])))
+    turn = rng.uniform(0, np.pi) if rng.random() < 0.2 else rng.choice([0, np.pi / 2])
+    steps = np.linspace(-0.5, 0.5, size_px)
+    place = (np.cos(turn) * steps + np.sin(turn) * steps[:, None] + rng.uniform(1, 2)) * rng.uniform(4, 9)  # (S, S)
+    number = place.astype(int)
+    mix = (place - number)[..., None] if rng.random() < 0.3 else 0.0
+    first, second = colours[number % len(colours)], colours[(number + 1) % len(colours)]
+    return np.asarray(first + mix * (second - first), np.float32)
+
+
+def _loud_colours(rng: np.random.Generator, number: int) -> Floats:
+    """Colours of paint rather than of things, (number, 3) levels."""
+    return np.asarray(rng.choice([0, 255, 128, rng.uniform(0, 255)], (number, 3), p=[0.4, 0.4, 0.1, 0.1]), np.float32)
 
 
 def clouds(rng: np.random.Generator, size_px: int, roughness: float) -> Floats:
