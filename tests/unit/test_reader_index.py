@@ -139,23 +139,3 @@ def test_a_keyframe_missing_in_the_table_changes_no_pixel(tmp_path: Path, monkey
     with VideoReader(path) as video:
         for number in (80, 84, 85, 89):
             assert np.array_equal(video.read([number]).frames[0], reference[number])
-
-
-# ---- slices ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "how", "num_slices"),
-    [
-        ("one.mp4", {}, 1),
-        ("four.mp4", {"options": {"x264-params": "slices=4"}, "width": 128, "height": 128}, 4),
-        ("four.ts", {"options": {"x264-params": "slices=4"}, "width": 128, "height": 128}, 4),
-        ("hevc.mkv", {"codec": "libx265"}, 1),
-        ("vp9.webm", {"codec": "libvpx-vp9"}, 0),
-    ],
-)
-def test_slices_are_counted(
-    name: str, how: dict[str, Any], num_slices: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_video(tmp_path / name, 3, **how)
-    assert scanned(path, monkeypatch)[0].num_slices == num_slices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Container, Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -310,3 +311,18 @@ def test_damage_shows_alike_from_wherever_decoding_starts(
         everything = video.read(range(video.info.num_frames))
     assert compared == len(reference) >= 50
     assert spoil is drop_some or everything.warnings[0].startswith("corrupt: ")
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_damage_is_told_and_shows_alike_however_many_threads_decode(slices: int, tmp_path: Path) -> None:
+    options = {"x264-params": f"slices={slices}:keyint=20"}
+    path = write_video(tmp_path / "spoilt.mp4", 60, options=options, width=128, height=128)
+    with av.open(str(path)) as container:
+        key = [packet for packet in container.demux(video=0) if packet.is_keyframe][1]
+    assert key.pos is not None
+    data, start, end = bytearray(path.read_bytes()), key.pos + key.size * 6 // 10, key.pos + key.size * 7 // 10
+    data[start:end] = random.Random(0).randbytes(end - start)  # inside a slice
+    path.write_bytes(data)
+    clips = [read_frames(path, range(60), num_threads=number) for number in (1, 2, 4)]
+    assert [clip.warnings for clip in clips] == [("corrupt: 1 frame decoded with errors",)] * 3
+    assert all(np.array_equal(clip.frames, clips[0].frames) for clip in clips)

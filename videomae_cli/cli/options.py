@@ -141,7 +141,11 @@ BatchSize = Annotated[
 Workers = Annotated[
     str,
     option(
-        "--workers", "-j", panel=MACHINE, metavar="N", help="Videos that are decoded at once. Default auto: one a core."
+        "--workers",
+        "-j",
+        panel=MACHINE,
+        metavar="N",
+        help="Videos decoded at once, a core for each. Default auto: all cores.",
     ),
 ]
 DecodeTimeout = Annotated[

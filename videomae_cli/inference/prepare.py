@@ -90,7 +90,8 @@ class Preparer:
         sampling, start = self.sampling, time.monotonic()
         with memory_told(f"for {num_segments}x{num_crops} views of {os.fspath(path)!r}", "Use fewer --views."):
             limit = self.max_pixels or DEFAULT_MAX_PIXELS
-            with open_video(path, max_pixels=limit, allow_images=self.allow_images) as video:
+            # One thread: cores are shared among files, and a damaged one looks the same whatever else there is to do.
+            with open_video(path, max_pixels=limit, allow_images=self.allow_images, num_threads=1) as video:
                 info = video.info
                 segments = sampling.indices(info.num_frames, num_segments=num_segments)
                 clip = video.read([index for segment in segments for index in segment])

@@ -49,11 +49,6 @@ class Bitstream:
         sets = (data[start:end] for (kind, start), (_, end) in units if kind in _PARAMETER_SETS[self.codec])
         return b"".join(bytes(unit).rstrip(b"\0") for unit in sets)
 
-    def num_slices(self, data: memoryview) -> int:
-        """How many slices an H.264 or H.265 picture consists of; 0 for other codecs."""
-        slices = _SLICES.get(self.codec, ())
-        return sum(kind in slices for kind, _ in self._nal_units(data, whole=True)) if slices else 0
-
     def leads(self, data: memoryview, first: memoryview) -> bool:
         """True when a picture that is shown before the first keyframe, but stored after it, needs nothing earlier."""
         if self.codec == "hevc":
@@ -63,8 +58,8 @@ class Bitstream:
             return group is not None and bool(group[1][0] & 0x40)
         return False
 
-    def _nal_units(self, data: memoryview, whole: bool = False) -> Iterator[tuple[int, int]]:
-        """Kind and place of each NAL unit; up to and with the first slice of the picture, unless `whole`."""
+    def _nal_units(self, data: memoryview) -> Iterator[tuple[int, int]]:
+        """Kind and place of each NAL unit; up to and with the first slice of the picture."""
         place = 0
         starts = re.finditer(b"\0\0\1", data)
         while True:
@@ -78,7 +73,7 @@ class Bitstream:
                 return
             kind = data[header] & 31 if self.codec == "h264" else data[header] >> 1 & 63
             yield kind, place
-            if kind in _SLICES[self.codec] and not whole:
+            if kind in _SLICES[self.codec]:
                 return
             if self.length_bytes:
                 place = header + int.from_bytes(data[place:header], "big")

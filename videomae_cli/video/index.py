@@ -71,7 +71,6 @@ class PacketIndex:
         longest_gap_ticks: between the times of two successive frames.
         span_seconds: from the first frame's start to the last one's end.
         truncated: a warning when the file ends before its header says; otherwise empty.
-        num_slices: of the first picture, in H.264 and H.265; else 0.
     """
 
     num_frames: int
@@ -81,7 +80,6 @@ class PacketIndex:
     longest_gap_ticks: int = 0
     span_seconds: float | None = None
     truncated: str = ""
-    num_slices: int = 0
 
     @property
     def is_steady(self) -> bool:
@@ -181,8 +179,7 @@ def scan(container: InputContainer, stream: VideoStream, path: VideoPath) -> Pac
     )
     index = PacketIndex(0) if packets_mislead else _index(entries, stream)
     truncated = _truncation(index, container, stream, end_seconds) or failure
-    num_slices = look.num_slices(memoryview(first)) if first else 0
-    return replace(index, truncated=truncated, num_slices=num_slices)
+    return replace(index, truncated=truncated)
 
 
 def _from_table(stream: VideoStream, path: VideoPath, look: Bitstream, read: Sequence[_Entry]) -> list[_Entry]:

@@ -140,7 +140,7 @@ class VideoReader:
                 self._times = [frame.pts if has_times else None for frame in decoded_from_start(self._source)]
                 self._index = replace(self._index, num_frames=len(self._times))
                 self._source.restart()  # the decoder knows the last size now, `info` tells the first
-            elif self._index.num_slices == 1:
+            else:
                 self._source.use_frame_threads()
             self.info = self._describe(allow_images)
 

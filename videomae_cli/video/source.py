@@ -16,6 +16,7 @@ from .container import VideoPath, choose_stream, demux, open_container
 from .index import Keyframe
 
 _BACK_OFF_SECONDS = (0.5, 2, 8)
+_IN_FRAME_THREADS = {"h264", "hevc"}
 _KEEPS_PROMISES = {"h264"}  # "no other frame depends on this one" is a rule of the format, not a hint of the encoder
 
 Packets = Iterator["Packet[Stream] | None"]
@@ -28,7 +29,7 @@ class Source:
     Args:
         path: the file.
         max_pixels: frames of more are refused, also when the size changes on the way.
-        num_threads: for decoding, 0 for one a core.
+        num_threads: for decoding, 0 for one a core; after a restart one thread decodes.
 
     Raises:
         VideoError: the file cannot be opened as a video.
@@ -40,26 +41,29 @@ class Source:
         self._num_threads = num_threads
         self.damaged: set[tuple[int | None, int | None]] = set()
         """Packets that arrived incomplete or that the decoder refused, by place in the file and decoding time."""
-        self._open()
+        self._open(num_threads)
 
-    def _open(self) -> None:
+    def _open(self, num_threads: int) -> None:
         self.container = open_container(self._path, self._max_pixels)
         try:
             self.stream = choose_stream(self.container, self._path, self._max_pixels)
             decoder = self.stream.codec_context
             decoder.thread_type = ThreadType.SLICE
-            decoder.thread_count = self._num_threads
+            decoder.thread_count = num_threads
             decoder.options = {"max_pixels": str(self._max_pixels)}
         except BaseException:
             self.close()
             raise
 
     def use_frame_threads(self) -> None:
-        """Has threads decode several frames at once, not the slices of one. Before the first frame; until a restart.
+        """Has threads decode several frames at once, in H.264 and H.265. Before the first frame; until a restart.
 
-        It is faster where frames consist of one slice each, but damage is told some packets too late.
+        Most of those files have one slice to a frame, which leaves threads for slices nothing to do; and with such
+        threads FFmpeg says nothing of damaged slices. Here damage is told, if some packets too late.
         """
         decoder = self.stream.codec_context
+        if decoder.name not in _IN_FRAME_THREADS:
+            return
         decoder.thread_type = ThreadType.AUTO
         # These threads wait for each other: one more keeps as many busy as were asked for. FFmpeg counts so too.
         decoder.thread_count = self._num_threads + (self._num_threads > 1)
@@ -69,9 +73,12 @@ class Source:
         self.container.close()
 
     def restart(self) -> None:
-        """Opens the file again: the one way back to its beginning that every format has."""
+        """Opens the file again: the one way back to its beginning that every format has.
+
+        A single thread decodes from here on: what decoders make of damage depends on how many there are.
+        """
         self.close()
-        self._open()
+        self._open(num_threads=1)
 
     def packets(self) -> Packets:
         """The packets from here to the end of the file."""
