@@ -140,7 +140,7 @@ def decode_seconds(path: Path, model: str) -> float:
     import torch
 
     from videomae_cli import VideoMAEImageProcessor
-    from videomae_cli.inference.long_video import WindowedVideo
+    from videomae_cli.inference.windowed_video import WindowedVideo
     from videomae_cli.inference.windows import Windowing
     from videomae_cli.video.sampling import Sampling
 

@@ -81,9 +81,10 @@ def assert_windows_stand_for_themselves(path: Path, checkpoint: Path, videomae: 
     import torch
 
     from videomae_cli import VideoClassifier, read_frames
-    from videomae_cli.inference.long_video import Step, WindowedVideo, classify_windows
+    from videomae_cli.inference.long_video import Step, classify_windows
     from videomae_cli.inference.look import Look
     from videomae_cli.inference.timeline import WindowedPrediction
+    from videomae_cli.inference.windowed_video import WindowedVideo
     from videomae_cli.inference.windows import Windowing
 
     classifier = VideoClassifier.from_pretrained(checkpoint)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from ..inference.classifier import VideoClassifier
+    from ..inference.decode_processes import DecodeProcesses
     from ..inference.look import Look
     from ..inference.records import Record
     from ..inference.windows import Windowing
@@ -87,14 +88,19 @@ def check_windows(format_: FormatName, items: Sequence[str | Failure], look: Loo
 
 
 def classify_long_videos(
-    classifier: VideoClassifier, plan: Plan, look: Look, speaker: Speaker, out: RecordOutput
+    classifier: VideoClassifier,
+    plan: Plan,
+    look: Look,
+    speaker: Speaker,
+    processes: DecodeProcesses | None,
+    out: RecordOutput,
 ) -> int:
     """Label one video after the other, write, tell; returns the exit code. A signal ends it after the next window."""
     summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
     with Interruption() as interruption, WindowProgress(quiet=speaker.quiet) as progress:
         for item in plan.items:
-            record = _classify_item(classifier, item, look, interruption, progress)
+            record = _classify_item(classifier, item, look, processes, interruption, progress)
             if record is None:
                 break
             with progress.out_of_the_way():
@@ -115,6 +121,7 @@ def _classify_item(
     classifier: VideoClassifier,
     item: str | Failure,
     look: Look,
+    processes: DecodeProcesses | None,
     interruption: Interruption,
     progress: WindowProgress,
 ) -> Record | None:
@@ -124,14 +131,12 @@ def _classify_item(
     if isinstance(item, Failure):
         return item
     progress.begin(item)
-    with closing(classify_windows(classifier, item, look)) as steps:
+    with closing(classify_windows(classifier, item, look, processes=processes, halt=interruption.halt)) as steps:
         for step in steps:
             if not isinstance(step, Step):
                 return step
             progress.advance_to(step.window.end_seconds, step.duration_seconds)
-            if interruption.exit_code:
-                return None
-    raise AssertionError("the last step is a record")
+    return None
 
 
 class WindowProgress:

@@ -60,11 +60,13 @@ def worker(
         )
         return
     from_pretrained = _import_classifier().from_pretrained
-    with decode_processes() as processes:  # as early as torch is there: before it has threads
+    with decode_processes(
+        windows=look.windowing is not None
+    ) as processes:  # as early as torch is there: before it has threads
         classifier = from_pretrained(**load)
         speaker.introduce(classifier)
         if look.windowing:
-            yield partial(classify_long_videos, classifier, plan, look, speaker)
+            yield partial(classify_long_videos, classifier, plan, look, speaker, processes)
             return
         from ..inference.batch import classify_files
 
@@ -80,14 +82,15 @@ def _import_classifier() -> type[VideoClassifier]:
     return VideoClassifier
 
 
-def decode_processes() -> AbstractContextManager[DecodeProcesses | None]:
-    """What starts decoders; None where a process cannot be forked safely."""
+def decode_processes(*, windows: bool = False) -> AbstractContextManager[DecodeProcesses | None]:
+    """What starts decoders, of whole videos or of windows; None where a process cannot be forked safely."""
     if sys.platform != "linux":
         return nullcontext()
     from ..inference.decode_processes import DecodeProcesses
     from ..inference.decode_worker import serve
+    from ..inference.window_reader import serve_windows
 
-    return DecodeProcesses(serve)
+    return DecodeProcesses(serve_windows if windows else serve)
 
 
 def _classify_items(source: RecordSource, plan: Plan, speaker: Speaker, times: Times | None, out: RecordOutput) -> int:

@@ -16,7 +16,7 @@ import torch
 
 from ..errors import MachineError
 from .decode import DecodeThreads
-from .device import is_out_of_memory
+from .forward import BoundedForward
 from .prepare import PreparedVideo, blame
 from .records import Failure
 from .times import Times
@@ -138,7 +138,7 @@ class _Passes:
 
     def __init__(self, classifier: VideoClassifier, look: Look, decoder: Decoder, times: Times) -> None:
         self._classifier, self._top_k, self._decoder = classifier, look.top_k, decoder
-        self._max_views = look.batch_size or classifier.views_at_once
+        self._forward = BoundedForward(classifier, look.batch_size)
         self._times = times
         self._open: deque[_OpenVideo] = deque()
 
@@ -151,7 +151,7 @@ class _Passes:
         while (wish := halt()) != "now":
             if wish:
                 self._decoder.drain()
-            while self._num_waiting() < self._max_views and (arrival := self._take()):
+            while self._num_waiting() < self._forward.max_views and (arrival := self._take()):
                 if isinstance(arrival.found, Failure):
                     yield arrival.place, arrival.found
                 else:
@@ -193,7 +193,7 @@ class _Passes:
     def _next_views(self) -> list[tuple[_OpenVideo, torch.Tensor]]:
         """What shares a pass: the views that have waited longest, of one shape, at most one share of each video."""
         batch: list[tuple[_OpenVideo, torch.Tensor]] = []
-        room = self._max_views
+        room = self._forward.max_views
         shape = self._open[0].prepared.pixels.shape[1:]
         for video in self._open:
             if not room or video.prepared.pixels.shape[1:] != shape:
@@ -206,28 +206,13 @@ class _Passes:
     def _compute(self, shares: list[tuple[str, torch.Tensor]]) -> list[torch.Tensor | Failure]:
         """The logits of each share (path and its views), or why there are none."""
         try:
-            logits = self._logits(torch.cat([views for _, views in shares]))
+            logits = self._forward(torch.cat([views for _, views in shares]))
         except Exception as error:
             if len(shares) == 1 or isinstance(error, MachineError | MemoryError):
                 return [blame(shares[0][0], error)]
         else:
             return list(torch.split(logits, [len(views) for _, views in shares]))
         return [found for share in shares for found in self._compute([share])]  # to see whose it is
-
-    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, T, C, H, W) -> (B, num_labels), in halves from the moment when memory does not suffice."""
-        done: list[torch.Tensor] = []
-        while len(pixels):
-            views = pixels[: self._max_views]
-            try:
-                done.append(self._classifier.logits_of_pixels(views))
-            except MachineError as error:
-                if len(views) == 1 or not is_out_of_memory(error):
-                    raise
-                self._max_views = len(views) // 2
-            else:
-                pixels = pixels[len(views) :]
-        return torch.cat(done)
 
     def _conclude(self, video: _OpenVideo) -> Record:
         try:

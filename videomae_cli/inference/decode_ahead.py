@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ..errors import MachineError
 from .decode import Arrival
 from .decode_processes import DecodeProcesses
-from .decode_worker import Answer, Incoming, Prepare, send
+from .decode_worker import Incoming, Message, Prepare, answer_of, send
 from .prepare import PreparedVideo
 from .records import Failure
 
@@ -224,12 +224,13 @@ class DecodeAhead:
     def _hear(self, worker: _Worker) -> None:
         """Take in what a worker sends."""
         try:
-            while (answer := worker.incoming.read(worker.channel)) is not None:
-                self._take_in(worker, answer)
+            while (message := worker.incoming.read(worker.channel)) is not None:
+                self._take_in(worker, message)
         except EOFError:
             self._bury(worker, is_overdue=False)
 
-    def _take_in(self, worker: _Worker, answer: Answer) -> None:
+    def _take_in(self, worker: _Worker, message: Message) -> None:
+        answer = answer_of(message)
         worker.incoming = Incoming()
         worker.began_seconds = time.monotonic()
         index, _ = worker.files.popleft()
@@ -254,14 +255,27 @@ class DecodeAhead:
             return
         index, path = worker.files.popleft()
         self._left.extendleft(reversed(worker.files))
-        self._deliver(index, self._timeout(path) if is_overdue else _crash(path, ended))
-
-    def _timeout(self, path: str) -> Failure:
-        what = f"{path!r}: decoding took longer than {self._timeout_seconds:g} s and was stopped"
-        return Failure(path, "timeout", what, "Give it more time with --decode-timeout, or leave the file out.")
+        self._deliver(index, overdue(path, self._timeout_seconds) if is_overdue else crashed(path, ended))
 
 
-def _crash(path: str, ended: str) -> Failure:
+def overdue(path: str, timeout_seconds: float) -> Failure:
+    """The record of a file whose decoder was stopped.
+
+    Args:
+        path: of the file.
+        timeout_seconds: that it had.
+    """
+    what = f"{path!r}: decoding took longer than {timeout_seconds:g} s and was stopped"
+    return Failure(path, "timeout", what, "Give it more time with --decode-timeout, or leave the file out.")
+
+
+def crashed(path: str, ended: str) -> Failure:
+    """The record of a file whose decoder crashed.
+
+    Args:
+        path: of the file.
+        ended: see `DecodeProcesses.end`.
+    """
     what = f"{path!r}: the process that decoded it crashed ({ended})"
     hint = "The system may have killed it for want of memory." if ended == "SIGKILL" else "The file may be damaged."
     return Failure(path, "crashed", what, hint)

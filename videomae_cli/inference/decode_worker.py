@@ -11,7 +11,7 @@ import struct
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,6 +24,18 @@ Prepare = Callable[[str], PreparedVideo]
 Answer = PreparedVideo | Failure | MachineError
 
 
+class Message(NamedTuple):
+    """What one process tells another.
+
+    Attributes:
+        about: an object of ours.
+        pixels: that go with it.
+    """
+
+    about: Any
+    pixels: torch.Tensor | None = None
+
+
 class WorkerError(Exception):
     """Stands for an exception of another process, whose traceback it shows."""
 
@@ -34,17 +46,27 @@ def serve(channel: socket.socket) -> None:
     Args:
         channel: our end of the socket.
     """
-    prepare = _receive(channel)
-    while (path := _receive(channel)) is not None:
+    prepare = receive(channel)
+    while (path := receive(channel)) is not None:
         answer = prepare_or_blame(prepare, path)
-        if isinstance(answer, MemoryError):
-            answer = MachineError(f"out of memory while {path!r} was decoded", "Use fewer --workers or --views.")
         if isinstance(answer, PreparedVideo):
-            pixels = answer.pixels.contiguous()
             about = (answer.path, answer.sampling, answer.video, answer.warnings, answer.seconds, answer.thumbnails)
-            send(channel, (pixels.shape, pixels.dtype, about), pixels.view(torch.uint8).numpy().data.cast("B"))
+            send(channel, about, answer.pixels)
         else:
-            send(channel, portable(answer) if isinstance(answer, Failure) else answer)
+            send_trouble(channel, path, answer)
+
+
+def answer_of(message: Message) -> Answer:
+    """What `serve` answered.
+
+    Args:
+        message: as it came.
+    """
+    if message.pixels is None:
+        assert isinstance(message.about, Failure | MachineError)
+        return message.about
+    path, *rest = message.about
+    return PreparedVideo(path, message.pixels, *rest)
 
 
 def portable(failure: Failure) -> Failure:
@@ -57,6 +79,19 @@ def portable(failure: Failure) -> Failure:
         return failure
     shown = "".join(traceback.format_exception(failure.cause)).rstrip()
     return replace(failure, cause=WorkerError(f"\n{shown}"))
+
+
+def send_trouble(channel: socket.socket, path: str, trouble: Failure | MachineError | MemoryError) -> None:
+    """Tell why a file cannot be had.
+
+    Args:
+        channel: to whom.
+        path: of the file.
+        trouble: from `prepare_or_blame` and the like.
+    """
+    if isinstance(trouble, MemoryError):
+        trouble = MachineError(f"out of memory while {path!r} was decoded", "Use fewer --workers or --views.")
+    send(channel, portable(trouble) if isinstance(trouble, Failure) else trouble)
 
 
 def prepare_or_blame(prepare: Prepare, path: str) -> PreparedVideo | Failure | MachineError | MemoryError:
@@ -75,22 +110,40 @@ def prepare_or_blame(prepare: Prepare, path: str) -> PreparedVideo | Failure | M
         return error
 
 
-def send(channel: socket.socket, what: object, pixels: memoryview | bytes = b"") -> None:
+def send(channel: socket.socket, about: object, pixels: torch.Tensor | None = None) -> None:
     """Send one message.
 
     Args:
         channel: to whom.
-        what: is pickled.
+        about: is pickled.
         pixels: are sent as they are.
     """
-    pickled = pickle.dumps(what)
-    channel.sendall(HEADER.pack(len(pickled), len(pixels)) + pickled)
-    if pixels:
-        channel.sendall(pixels)
+    layout = None if pixels is None else (pixels.shape, pixels.dtype)
+    data = b"" if pixels is None else _bytes_of(pixels.contiguous())
+    pickled = pickle.dumps((about, layout))
+    channel.sendall(HEADER.pack(len(pickled), len(data)) + pickled)
+    if data:
+        channel.sendall(data)
+
+
+def receive(channel: socket.socket) -> Any:
+    """One message without pixels, waited for.
+
+    Args:
+        channel: from whom.
+
+    Returns:
+        None where the other end is closed.
+    """
+    header = _receive_bytes(channel, HEADER.size)
+    if header is None:
+        return None
+    about, _ = pickle.loads(_receive_bytes(channel, HEADER.unpack(header)[0]) or b"")
+    return about
 
 
 class Incoming:
-    """An answer that arrives piece by piece."""
+    """A message that arrives piece by piece."""
 
     def __init__(self) -> None:
         self._missing = memoryview(bytearray(HEADER.size))
@@ -99,14 +152,14 @@ class Incoming:
         self._about: Any = None
         self._pixels: torch.Tensor | None = None
 
-    def read(self, channel: socket.socket) -> Answer | None:
+    def read(self, channel: socket.socket) -> Message | None:
         """Take what is there, without waiting.
 
         Args:
             channel: a socket that does not block.
 
         Returns:
-            The answer, once it is whole.
+            The message, once it is whole.
 
         Raises:
             EOFError: the other end is closed.
@@ -121,35 +174,30 @@ class Incoming:
             if not num_bytes:
                 raise EOFError
             self._missing = self._missing[num_bytes:]
-            if not self._missing and (answer := self._next_part()):
-                return answer
+            if not self._missing and (message := self._next_part()):
+                return message
 
-    def _next_part(self) -> Answer | None:
-        """A part is whole: what to read next, or the answer."""
+    def _next_part(self) -> Message | None:
+        """A part is whole: what to read next, or the message."""
         if self._header is not None:
             num_pickled, self._num_pixel_bytes = HEADER.unpack(self._header)
             self._header, self._pickled = None, bytearray(num_pickled)
             self._missing = memoryview(self._pickled)
             return None
         if self._pickled is not None:
-            about, self._pickled = pickle.loads(self._pickled), None
-            if not self._num_pixel_bytes:
-                assert isinstance(about, Failure | MachineError)
-                return about
-            shape, dtype, self._about = about
+            (self._about, layout), self._pickled = pickle.loads(self._pickled), None
+            if layout is None:
+                return Message(self._about)
+            shape, dtype = layout
             self._pixels = torch.empty(shape, dtype=dtype)
-            self._missing = self._pixels.view(torch.uint8).numpy().data.cast("B")
+            self._missing = _bytes_of(self._pixels)
             assert len(self._missing) == self._num_pixel_bytes
             return None
-        assert self._pixels is not None
-        path, *rest = self._about
-        return PreparedVideo(path, self._pixels, *rest)
+        return Message(self._about, self._pixels)
 
 
-def _receive(channel: socket.socket) -> Any:
-    """One message without pixels; None where the other end is closed."""
-    header = _receive_bytes(channel, HEADER.size)
-    return None if header is None else pickle.loads(_receive_bytes(channel, HEADER.unpack(header)[0]) or b"")
+def _bytes_of(pixels: torch.Tensor) -> memoryview:
+    return pixels.view(torch.uint8).numpy().data.cast("B")
 
 
 def _receive_bytes(channel: socket.socket, num_bytes: int) -> bytes | None:

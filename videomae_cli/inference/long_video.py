@@ -1,146 +1,33 @@
-"""A long video, window by window: decoded once, in order; each frame resized once, however many windows show it.
+"""A long video, labelled window by window.
 
-`WindowedVideo` is the half that reads, and knows no model; `classify_windows` is the other.
+`window_reader.py` is the half that reads, and knows no model; this is the other.
 
-Letters: B windows, T frames, C channels, H W pixels, h w pixels of the model.
+Letters: B windows.
 """
 
 from __future__ import annotations
 
-import math
-import os
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import accumulate, islice
-from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..errors import VideoError
 from ..video.container import DEFAULT_MAX_PIXELS
-from ..video.reader import VideoReader
-from ..video.sampling import Sampling, is_padded
-from ..video.thumbnails import encode_jpeg, spread
 from .classifier import to_scores
-from .prepare import blame, refuse_damage
-from .records import Record, SampledFrames, ScoredLabel
+from .forward import BoundedForward
+from .prepare import blame
+from .records import Failure, SampledFrames, ScoredLabel
 from .timeline import LabelHolder, ScoredWindow, WindowedPrediction, merge_windows
-from .windows import Windowing, plan_windows
+from .window_reader import Clips, Finished, Opened, Part, WindowReader, read_in_process, read_in_thread
 
 if TYPE_CHECKING:
-    from ..video.processor import VideoMAEImageProcessor
     from .classifier import VideoClassifier
+    from .decode_processes import DecodeProcesses
     from .look import Look
-
-Item = TypeVar("Item")
-
-
-class WindowedVideo:
-    """An open video, cut into windows; use it in a `with` statement.
-
-    Args:
-        path: a video file.
-        windowing: length of the windows and their distance.
-        sampling: number, kind and stride of the frames of a window.
-        processor: resizes and crops.
-        spread: see `plan_windows`.
-        max_pixels: refuse frames with more.
-        allow_images: take a still image for a video of one frame.
-        num_thumbnails: small pictures, spread over the video, at most.
-
-    Attributes:
-        info: what the file says of itself.
-        duration_seconds: from its first frame to the end of its last.
-        windows: with their frames, in order.
-        warnings: what was not as it should be; complete when the last clip has come.
-        thumbnails: number and JPEG of each; likewise.
-
-    Raises:
-        VideoError: the file cannot be read, or has no times.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        windowing: Windowing,
-        sampling: Sampling,
-        processor: VideoMAEImageProcessor,
-        *,
-        spread: bool = True,
-        max_pixels: int = DEFAULT_MAX_PIXELS,
-        allow_images: bool = False,
-        num_thumbnails: int = 0,
-    ) -> None:
-        if os.path.isdir(path):
-            hint = "Make a video of them, or leave --window out."
-            raise VideoError("unfit", f"{path!r} is a folder of pictures, which have no times to cut windows by", hint)
-        self._path, self._processor = path, processor
-        self._video = VideoReader(path, max_pixels=max_pixels, allow_images=allow_images, num_threads=1)
-        self.info = self._video.info
-        times_seconds = self._video.times_seconds()
-        last_seconds = float(times_seconds[-1])
-        if math.isnan(last_seconds):
-            self._video.close()
-            raise VideoError("unfit", f"{path!r} does not tell when its frames are shown")
-        self.duration_seconds = max(self.info.duration_seconds or 0.0, last_seconds)
-        self.windows = plan_windows(times_seconds, self.duration_seconds, windowing, sampling, spread=spread)
-        self.warnings = self._video.warnings
-        self.thumbnails: list[tuple[int, bytes]] = []
-        self._num_thumbnails = num_thumbnails
-        self._first_picture: torch.Tensor | None = None
-
-    def __enter__(self) -> WindowedVideo:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._video.close()
-
-    def clips(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Number and levels, uint8 (T, C, h, w), of each window, as soon as its last frame is decoded.
-
-        Frames are held while a window that is not complete may want them.
-
-        Raises:
-            VideoError: the file cannot be decoded, changed meanwhile, or has frames that come out in different sizes.
-        """
-        wanted = sorted({number for window in self.windows for number in window.frames})
-        shown = set(spread(wanted, self._num_thumbnails))
-        stream = self._video.stream(wanted)
-        held: dict[int, torch.Tensor] = {}  # (C, h, w) each, by number, ascending
-        waiting = deque(enumerate(self.windows))
-        # The first frame that is wanted by a window or any after it.
-        wanted_from = list(accumulate((window.frames[0] for window in reversed(self.windows)), min))[::-1]
-        for number, picture in stream:
-            held[number] = self._fit(picture)
-            if number in shown:
-                self.thumbnails.append((number, encode_jpeg(picture)))
-            while waiting and waiting[0][1].frames[-1] <= number:
-                place, window = waiting.popleft()
-                yield place, torch.stack([held[wanted] for wanted in window.frames])
-                keep_from = wanted_from[place + 1] if waiting else number + 1
-                for old in [wanted for wanted in held if wanted < keep_from]:
-                    del held[old]
-        num_padded = sum(is_padded(window.frames) for window in self.windows)
-        padding = f"padded: {num_padded} of {len(self.windows)} windows have too few frames, which repeat"
-        self.warnings = (*([padding] if num_padded else []), *self._video.warnings, *stream.warnings)
-
-    def _fit(self, picture: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """Resize and crop one frame, (H, W, C) -> (C, h, w)."""
-        fitted = self._processor.cut(picture[None])[0, 0]
-        if self._first_picture is None:
-            self._first_picture = fitted
-        if fitted.shape != self._first_picture.shape:
-            what = f"{self._path!r} has frames of several sizes, which the processor of this model leaves different"
-            raise VideoError("unfit", what)
-        return fitted
+    from .records import Record
 
 
 @dataclass(frozen=True)
@@ -156,15 +43,24 @@ class Step:
     duration_seconds: float
 
 
-def classify_windows(classifier: VideoClassifier, path: str, look: Look) -> Generator[Step | Record, None, None]:
+def classify_windows(
+    classifier: VideoClassifier,
+    path: str,
+    look: Look,
+    *,
+    processes: DecodeProcesses | None = None,
+    halt: Callable[[], object] = lambda: "",
+) -> Generator[Step | Record, None, None]:
     """Label a long video: its windows one by one as they are known, and then its record.
 
-    Decoding runs one batch ahead of the forward pass, in a thread.
+    Decoding runs one batch ahead of the forward pass.
 
     Args:
         classifier: the loaded checkpoint.
         path: a video file.
         look: with `windowing`; each window is one view.
+        processes: decode in one of them; None decodes in a thread, which cannot be stopped when a decoder hangs.
+        halt: asked again and again; something true ends it soon, without a record.
 
     Yields:
         A step for each window, and last a `WindowedPrediction` or a failure.
@@ -173,83 +69,108 @@ def classify_windows(classifier: VideoClassifier, path: str, look: Look) -> Gene
         MachineError: out of memory and the like.
     """
     try:
-        yield from _classify_windows(classifier, path, look)
+        with closing(_parts(classifier, path, look, processes, halt)) as parts:
+            yield from _Labelling(classifier, path, look).steps(parts, halt)
     except Exception as error:
         yield blame(path, error)
 
 
-def _classify_windows(classifier: VideoClassifier, path: str, look: Look) -> Generator[Step | Record, None, None]:
-    windowing = look.windowing
-    assert windowing is not None
-    sampling, spread = classifier.sampling(look.stride, look.sampling_kind), look.stride is None
-    limit = look.max_pixels or DEFAULT_MAX_PIXELS
-    holder = LabelHolder(windowing.threshold, windowing.hysteresis)
-    windows: list[ScoredWindow] = []
-    held: list[ScoredLabel | None] = []
-    total = torch.zeros(len(classifier.labels), dtype=torch.float64)
-    with WindowedVideo(
-        path,
-        windowing,
-        sampling,
+def _parts(
+    classifier: VideoClassifier,
+    path: str,
+    look: Look,
+    processes: DecodeProcesses | None,
+    halt: Callable[[], object],
+) -> Generator[Part | Failure, None, None]:
+    assert look.windowing is not None
+    read = WindowReader(
+        look.windowing,
+        classifier.sampling(look.stride, look.sampling_kind),
         classifier.processor,
-        spread=spread,
-        max_pixels=limit,
+        batch_size=look.batch_size or classifier.views_at_once,
+        spread=look.stride is None,
+        max_pixels=look.max_pixels or DEFAULT_MAX_PIXELS,
         allow_images=look.allow_images,
+        strict=look.strict,
         num_thumbnails=look.num_thumbnails,
-    ) as video:
-        if look.strict:
-            refuse_damage(path, video.warnings)
-        with closing(_ahead(_batches(video.clips(), look.batch_size or classifier.views_at_once))) as batches:
-            for batch in batches:
-                for place, scores in _score(classifier, path, batch):
-                    window = video.windows[place]
-                    best = classifier.best(scores, look.top_k)
-                    windows.append(ScoredWindow(window.start_seconds, window.end_seconds, best))
-                    index = holder.next(scores.tolist())
-                    held.append(
-                        None if index is None else ScoredLabel(classifier.labels[index], index, float(scores[index]))
-                    )
-                    total += scores
-                    yield Step(windows[-1], video.duration_seconds)
-        if look.strict:
-            refuse_damage(path, video.warnings)
-        yield WindowedPrediction(
-            path=path,
-            predictions=classifier.best((total / len(windows)).float(), look.top_k),
+    )
+    if processes is None:
+        return read_in_thread(read(path))
+    return read_in_process(processes, read, path, timeout_seconds=look.decode_timeout_seconds, halt=halt)
+
+
+class _Labelling:
+    """One video on the way from its windows to its record.
+
+    Args:
+        classifier: the loaded checkpoint.
+        path: of the video.
+        look: see `classify_windows`.
+    """
+
+    def __init__(self, classifier: VideoClassifier, path: str, look: Look) -> None:
+        assert look.windowing is not None
+        self._classifier, self._path, self._look = classifier, path, look
+        self._windowing = look.windowing
+        self._forward = BoundedForward(classifier, look.batch_size)
+        self._holder = LabelHolder(look.windowing.threshold, look.windowing.hysteresis)
+        self._windows: list[ScoredWindow] = []
+        self._held: list[ScoredLabel | None] = []
+        self._total = torch.zeros(len(classifier.labels), dtype=torch.float64)
+
+    def steps(
+        self, parts: Iterator[Part | Failure], halt: Callable[[], object]
+    ) -> Generator[Step | Record, None, None]:
+        """See `classify_windows`."""
+        first = next(parts, None)
+        if isinstance(first, Failure):
+            yield first
+        if not isinstance(first, Opened):
+            return
+        for part in parts:
+            if isinstance(part, Failure):
+                yield part
+            elif isinstance(part, Finished):
+                yield self._conclude(first, part)
+            elif isinstance(part, Clips):
+                for place, scores in zip(part.places, self._scores(part.pixels), strict=True):
+                    if halt():
+                        return
+                    yield Step(self._label(first, place, scores), first.duration_seconds)
+
+    def _scores(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, num_labels) of some windows."""
+        scores = to_scores(self._forward(pixels), self._classifier.model.config)
+        if not scores.isfinite().all():
+            what = f"the model's output for {self._path!r} is not finite ({self._classifier.dtype})"
+            raise VideoError("non_finite", what)
+        return scores
+
+    def _label(self, opened: Opened, place: int, scores: torch.Tensor) -> ScoredWindow:
+        """What is said of one window; scores are (num_labels,)."""
+        window, labels = opened.windows[place], self._classifier.labels
+        best = self._classifier.best(scores, self._look.top_k)
+        self._windows.append(ScoredWindow(window.start_seconds, window.end_seconds, best))
+        index = self._holder.next(scores.tolist())
+        self._held.append(None if index is None else ScoredLabel(labels[index], index, float(scores[index])))
+        self._total += scores
+        return self._windows[-1]
+
+    def _conclude(self, opened: Opened, finished: Finished) -> WindowedPrediction:
+        sampling = self._classifier.sampling(self._look.stride, self._look.sampling_kind)
+        mean = (self._total / len(self._windows)).float()
+        return WindowedPrediction(
+            path=self._path,
+            predictions=self._classifier.best(mean, self._look.top_k),
             sampling=SampledFrames(
-                views=f"{len(windows)}x1",
-                stride=sampling.stride if sampling.kind == "dense" and not spread else None,
-                frames=tuple(window.frames for window in video.windows),
+                views=f"{len(self._windows)}x1",
+                stride=sampling.stride if sampling.kind == "dense" and self._look.stride is not None else None,
+                frames=tuple(window.frames for window in opened.windows),
             ),
-            video=video.info,
-            warnings=video.warnings,
-            windows=tuple(windows),
-            segments=merge_windows(windows, held),
-            windowing=windowing,
-            thumbnails=tuple(video.thumbnails),
+            video=opened.video,
+            warnings=finished.warnings,
+            windows=tuple(self._windows),
+            segments=merge_windows(self._windows, self._held),
+            windowing=self._windowing,
+            thumbnails=finished.thumbnails,
         )
-
-
-def _score(
-    classifier: VideoClassifier, path: str, batch: list[tuple[int, torch.Tensor]]
-) -> Iterator[tuple[int, torch.Tensor]]:
-    """Number and scores (num_labels,) of each window of a batch."""
-    levels = torch.stack([clip for _, clip in batch])  # (B, T, C, h, w)
-    scores = to_scores(classifier.logits_of_pixels(levels), classifier.model.config)  # (B, num_labels)
-    if not scores.isfinite().all():
-        raise VideoError("non_finite", f"the model's output for {path!r} is not finite ({classifier.dtype})")
-    return zip([place for place, _ in batch], scores, strict=True)
-
-
-def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    while batch := list(islice(items, size)):
-        yield batch
-
-
-def _ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
-    """The same items; while one is used, the next is made in a thread."""
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item
