@@ -32,9 +32,9 @@ if sys.platform == "linux":
         Part,
         WindowReader,
         read_in_process,
-        read_in_thread,
         serve_windows,
     )
+    from videomae_cli.inference.windowed_video import ahead
 
 INFO = VideoInfo(60, 30.0, 2.0, 64, 48, "x", 0)
 WINDOWS = tuple(Window(float(k), k + 1.0, (k,)) for k in range(4))
@@ -145,7 +145,7 @@ def test_a_process_a_thread_and_the_reader_itself_tell_the_same(processes: Decod
     )
     ways = (
         reader(path),
-        read_in_thread(reader(path)),
+        ahead(reader(path)),
         read_in_process(processes, reader, path, timeout_seconds=SECONDS, halt=lambda: ""),
     )
     itself, thread, process = (list(way) for way in ways)

@@ -21,7 +21,8 @@ from .forward import BoundedForward
 from .prepare import blame
 from .records import Failure, SampledFrames, ScoredLabel
 from .timeline import LabelHolder, ScoredWindow, WindowedPrediction, merge_windows
-from .window_reader import Clips, Finished, Opened, Part, WindowReader, read_in_process, read_in_thread
+from .window_reader import Clips, Finished, Opened, Part, WindowReader, read_in_process
+from .windowed_video import ahead
 
 if TYPE_CHECKING:
     from .classifier import VideoClassifier
@@ -95,7 +96,7 @@ def _parts(
         num_thumbnails=look.num_thumbnails,
     )
     if processes is None:
-        return read_in_thread(read(path))
+        return ahead(read(path))
     return read_in_process(processes, read, path, timeout_seconds=look.decode_timeout_seconds, halt=halt)
 
 

@@ -11,7 +11,6 @@ import select
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -235,16 +234,3 @@ def _part_of(message: Message) -> Part | Failure:
         raise message.about
     assert isinstance(message.about, Opened | Finished | Failure)
     return message.about
-
-
-def read_in_thread(parts: Iterator[Part]) -> Generator[Part, None, None]:
-    """The same parts; while one is used, the next is made in a thread.
-
-    Args:
-        parts: of a video.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        coming = pool.submit(next, parts, None)
-        while (part := coming.result()) is not None:
-            coming = pool.submit(next, parts, None)
-            yield part

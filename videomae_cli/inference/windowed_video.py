@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import accumulate
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,8 @@ from .windows import Windowing, plan_windows
 
 if TYPE_CHECKING:
     from ..video.processor import VideoMAEImageProcessor
+
+Item = TypeVar("Item")
 
 
 class WindowedVideo:
@@ -105,16 +109,17 @@ class WindowedVideo:
         waiting = deque(enumerate(self.windows))
         # The first frame that is wanted by a window or any after it.
         wanted_from = list(accumulate((window.frames[0] for window in reversed(self.windows)), min))[::-1]
-        for number, picture in stream:
-            held[number] = self._fit(picture)
-            if number in shown:
-                self.thumbnails.append((number, encode_jpeg(picture)))
-            while waiting and waiting[0][1].frames[-1] <= number:
-                place, window = waiting.popleft()
-                yield place, torch.stack([held[wanted] for wanted in window.frames])
-                keep_from = wanted_from[place + 1] if waiting else number + 1
-                for old in [wanted for wanted in held if wanted < keep_from]:
-                    del held[old]
+        with closing(ahead(iter(stream))) as pictures:
+            for number, picture in pictures:
+                held[number] = self._fit(picture)
+                if number in shown:
+                    self.thumbnails.append((number, encode_jpeg(picture)))
+                while waiting and waiting[0][1].frames[-1] <= number:
+                    place, window = waiting.popleft()
+                    yield place, torch.stack([held[wanted] for wanted in window.frames])
+                    keep_from = wanted_from[place + 1] if waiting else number + 1
+                    for old in [wanted for wanted in held if wanted < keep_from]:
+                        del held[old]
         num_padded = sum(is_padded(window.frames) for window in self.windows)
         padding = f"padded: {num_padded} of {len(self.windows)} windows have too few frames, which repeat"
         self.warnings = (*([padding] if num_padded else []), *self._video.warnings, *stream.warnings)
@@ -128,3 +133,16 @@ class WindowedVideo:
             what = f"{self._path!r} has frames of several sizes, which the processor of this model leaves different"
             raise VideoError("unfit", what)
         return fitted
+
+
+def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
+    """The same items; while one is used, the next is made in a thread.
+
+    Args:
+        items: none of them None.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
