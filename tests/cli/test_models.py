@@ -172,7 +172,7 @@ def test_a_bar_on_a_terminal(hub: HubServer, tmp_path: Path) -> None:
     os.close(theirs)
     text = read_terminal(ours)
     assert process.wait(timeout=60) == 0
-    assert "model.safetensors" in text and "15.7/15.7 MB" in text
+    assert "model.safetensors" in text and "16 MB of 16 MB" in text
     assert text.replace("\r", "").endswith("small-k400: fetched, 16 MB\n")
 
 

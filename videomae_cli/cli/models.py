@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +11,14 @@ import typer
 from ..report.text import printable
 from ..weights.catalogue import BUILT_IN, KNOWN_MODELS, KnownModel
 from . import options as opt
-from .boundary import say
 from .help import GroupedCommand
-from .progress import PLAIN_INTERVAL_SECONDS
+from .progress import Progress
 from .speaker import Speaker, stdout_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
-    from rich.progress import Progress
 
 FORMATS = ("text", "json")
 TITLES = ("name", "size", "licence", "state", "hub id")
@@ -116,8 +112,12 @@ def pull(
         if name == BUILT_IN.name:
             speaker.note(f"{name}: built in, there is nothing to fetch")
             continue
-        with PullProgress(speaker) as progress:
-            files = fetch(name, revision=revision, report=progress.report)
+        with Progress(quiet=quiet) as progress:
+
+            def report(file: str, num_bytes: int, total_bytes: int, progress: Progress = progress) -> None:
+                progress.report(file, num_bytes, total_bytes, f"{_size(num_bytes)} of {_size(total_bytes)}")
+
+            files = fetch(name, revision=revision, report=report)
         size = _size(sum(path.stat().st_size for path in files.weights))
         speaker.note(f"{name}: {'fetched' if progress.has_begun else 'already cached'}, {size}")
     return 0
@@ -155,66 +155,3 @@ def _size(num_bytes: int) -> str:
     if num_bytes >= 10**9:
         return f"{num_bytes / 10**9:.1f} GB"
     return f"{num_bytes / 10**6:.{0 if num_bytes >= 10**7 else 1}f} MB"
-
-
-class PullProgress:
-    """What a person sees on stderr while a file arrives: a bar on a terminal, else a line now and then.
-
-    Attributes:
-        has_begun: whether anything arrived.
-
-    Args:
-        speaker: says things on stderr, or not.
-    """
-
-    def __init__(self, speaker: Speaker) -> None:
-        self.has_begun = False
-        self._speaker = speaker
-        self._bar: Progress | None = None
-        self._last_line = time.monotonic()
-
-    def __enter__(self) -> PullProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def report(self, name: str, num_bytes: int, total_bytes: int) -> None:
-        """Some more of a file has arrived.
-
-        Args:
-            name: of the file.
-            num_bytes: that are here.
-            total_bytes: that it will have.
-        """
-        self.has_begun = True
-        if self._speaker.quiet:
-            return
-        if sys.stderr.isatty():
-            self._show(name, num_bytes, total_bytes)
-        elif time.monotonic() - self._last_line > PLAIN_INTERVAL_SECONDS:
-            self._last_line = time.monotonic()
-            say(f"{printable(name)}: {_size(num_bytes)} of {_size(total_bytes)}")
-
-    def _show(self, name: str, num_bytes: int, total_bytes: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-        if self._bar is None:
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                DownloadColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._bar.start()
-        for task in self._bar.tasks:
-            if task.description == name:
-                self._bar.update(task.id, completed=num_bytes)
-                return
-        self._bar.add_task(name, total=total_bytes, completed=num_bytes)

@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a batch runs: a bar on a terminal, else a line now and then."""
+"""What a person sees on stderr while something goes on: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
@@ -7,48 +7,36 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..report.text import printable
 from .boundary import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
 
-PLAIN_INTERVAL_SECONDS = 30.0
+_LINE_INTERVAL_SECONDS = 30.0
 
 
-class BatchProgress:
-    """Counts finished inputs.
+class Progress:
+    """Tells how far one thing after the other is. Use it in a `with` statement.
 
     Args:
-        total: number of inputs.
-        quiet: show nothing.
+        quiet: tell nothing.
+
+    Attributes:
+        has_begun: whether anything was reported.
     """
 
-    def __init__(self, total: int, *, quiet: bool) -> None:
-        self._total = total
-        self._done = 0
-        self._silent = quiet or total < 2
-        self._bar: Progress | None = None
+    def __init__(self, *, quiet: bool) -> None:
+        self.has_begun = False
+        self._quiet = quiet
+        self._bar: Bar | None = None
+        self._what = ""
         self._last_line = time.monotonic()
 
-    def __enter__(self) -> BatchProgress:
-        if not self._silent and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("classifying"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._bar.add_task("", total=self._total)
-            self._bar.start()
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,11 +52,75 @@ class BatchProgress:
         if self._bar:
             self._bar.start()
 
+    def report(self, what: str, done: float, total: float, amount: str) -> None:
+        """So much is done.
+
+        Args:
+            what: goes on; something new begins a new bar.
+            done: of `total`, in any unit.
+            total: there is.
+            amount: the same in words, such as "3 of 7".
+        """
+        self.has_begun = True
+        if self._quiet:
+            return
+        if sys.stderr.isatty():
+            self._show(what, done, total, amount)
+        elif time.monotonic() - self._last_line > _LINE_INTERVAL_SECONDS:
+            self._last_line = time.monotonic()
+            say(f"{printable(what)}: {amount}")
+
+    def _show(self, what: str, done: float, total: float, amount: str) -> None:
+        if self._bar is None:
+            self._bar = _make_bar()
+            self._bar.start()
+        (task,) = self._bar.task_ids
+        if what != self._what:
+            self._what = what
+            self._bar.reset(task, description=printable(what))
+        self._bar.update(task, completed=done, total=total, amount=amount)
+
+
+class BatchProgress(Progress):
+    """Counts inputs; of a single one nothing is told.
+
+    Args:
+        total: number of inputs.
+        quiet: tell nothing.
+    """
+
+    def __init__(self, total: int, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet or total < 2)
+        self._num_done, self._total = 0, total
+
+    def __enter__(self) -> Self:
+        self._tell()
+        return self
+
     def advance(self) -> None:
         """One more input is done."""
-        self._done += 1
-        if self._bar:
-            self._bar.advance(self._bar.task_ids[0])
-        elif not self._silent and time.monotonic() - self._last_line > PLAIN_INTERVAL_SECONDS:
-            self._last_line = time.monotonic()
-            say(f"{self._done} of {self._total} done")
+        self._num_done += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        self.report("classifying", self._num_done, self._total, f"{self._num_done} of {self._total}")
+
+
+def _make_bar() -> Bar:
+    """A bar that is gone from the terminal when it stops."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}", markup=False),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    bar.add_task("", total=None, amount="")
+    return bar

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
@@ -13,17 +12,14 @@ from ..inference.records import Failure
 from ..report.formats import SUBTITLES
 from ..report.subtitles import clock
 from ..report.summary import Summary
-from ..report.text import printable
 from . import options as opt
-from .boundary import Interruption, say
+from .boundary import Interruption
 from .plan import SOME_FAILED
-from .progress import PLAIN_INTERVAL_SECONDS
+from .progress import Progress
 from .window_options import parse_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from rich.progress import Progress
+    from collections.abc import Sequence
 
     from ..inference.classifier import VideoClassifier
     from ..inference.decode_processes import DecodeProcesses
@@ -98,7 +94,7 @@ def classify_long_videos(
     """Label one video after the other, write, tell; returns the exit code. A signal ends it after the next window."""
     summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
-    with Interruption() as interruption, WindowProgress(quiet=speaker.quiet) as progress:
+    with Interruption() as interruption, Progress(quiet=speaker.quiet) as progress:
         for item in plan.items:
             record = _classify_item(classifier, item, look, processes, interruption, progress)
             if record is None:
@@ -123,91 +119,21 @@ def _classify_item(
     look: Look,
     processes: DecodeProcesses | None,
     interruption: Interruption,
-    progress: WindowProgress,
+    progress: Progress,
 ) -> Record | None:
     """The record of one video; None where a signal came before it was known."""
     from ..inference.long_video import Step, classify_windows
 
     if isinstance(item, Failure):
         return item
-    progress.begin(item)
+    name = f"labelling {os.path.basename(item)}"
     with closing(classify_windows(classifier, item, look, processes=processes, halt=interruption.halt)) as steps:
         for step in steps:
             if not isinstance(step, Step):
                 return step
-            progress.advance_to(step.window.end_seconds, step.duration_seconds)
+            done, total = step.window.end_seconds, step.duration_seconds
+            progress.report(name, done, total, f"{_clock(done)} of {_clock(total)}")
     return None
-
-
-class WindowProgress:
-    """Shows how far one video after the other is labelled: a bar on a terminal, else a line now and then.
-
-    Args:
-        quiet: show nothing.
-    """
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._name = ""
-        self._bar: Progress | None = None
-        self._last_line = time.monotonic()
-
-    def __enter__(self) -> WindowProgress:
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.fields[clock]}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._bar.add_task("", total=None, clock="")
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    @contextmanager
-    def out_of_the_way(self) -> Iterator[None]:
-        """Take the bar away while something else is written to the same terminal."""
-        if self._bar:
-            self._bar.stop()
-        yield
-        if self._bar:
-            self._bar.start()
-
-    def begin(self, path: str) -> None:
-        """The next video.
-
-        Args:
-            path: its name.
-        """
-        self._name = printable(os.path.basename(path))
-        if self._bar:
-            self._bar.reset(self._bar.task_ids[0], total=None, description=f"labelling {self._name}", clock="")
-
-    def advance_to(self, done_seconds: float, duration_seconds: float) -> None:
-        """So much of the video is labelled.
-
-        Args:
-            done_seconds: from its start.
-            duration_seconds: of the whole.
-        """
-        place = f"{_clock(done_seconds)} of {_clock(duration_seconds)}"
-        if self._bar:
-            task = self._bar.task_ids[0]
-            self._bar.update(task, completed=done_seconds, total=duration_seconds, clock=place)
-        elif not self._quiet and time.monotonic() - self._last_line > PLAIN_INTERVAL_SECONDS:
-            self._last_line = time.monotonic()
-            say(f"{self._name}: {place} labelled")
 
 
 def _clock(seconds: float) -> str:
