@@ -144,6 +144,8 @@ def leave(code: int) -> NoReturn:
     Args:
         code: from `run`.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(code))  # whatever an exit function does
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

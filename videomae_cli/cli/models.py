@@ -113,13 +113,10 @@ def pull(
             speaker.note(f"{name}: built in, there is nothing to fetch")
             continue
         with Progress(quiet=quiet) as progress:
-
-            def report(file: str, num_bytes: int, total_bytes: int, progress: Progress = progress) -> None:
-                progress.report(file, num_bytes, total_bytes, f"{_size(num_bytes)} of {_size(total_bytes)}")
-
-            files = fetch(name, revision=revision, report=report)
+            arrivals = Arrivals(progress)
+            files = fetch(name, revision=revision, report=arrivals.tell)
         size = _size(sum(path.stat().st_size for path in files.weights))
-        speaker.note(f"{name}: {'fetched' if progress.has_begun else 'already cached'}, {size}")
+        speaker.note(f"{name}: {'fetched' if arrivals.file else 'already cached'}, {size}")
     return 0
 
 
@@ -155,3 +152,31 @@ def _size(num_bytes: int) -> str:
     if num_bytes >= 10**9:
         return f"{num_bytes / 10**9:.1f} GB"
     return f"{num_bytes / 10**6:.{0 if num_bytes >= 10**7 else 1}f} MB"
+
+
+class Arrivals:
+    """Tells how much of one file after the other has arrived.
+
+    Args:
+        progress: shows it.
+
+    Attributes:
+        file: the name of the last one; empty where nothing had to come.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.file = ""
+
+    def tell(self, file: str, num_bytes: int, total_bytes: int) -> None:
+        """Some more of a file has arrived.
+
+        Args:
+            file: its name.
+            num_bytes: that are here.
+            total_bytes: that it will have.
+        """
+        if file != self.file:
+            self.file = file
+            self._progress.begin(file)
+        self._progress.report(num_bytes, total_bytes, f"{_size(num_bytes)} of {_size(total_bytes)}")

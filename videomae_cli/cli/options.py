@@ -145,12 +145,16 @@ Workers = Annotated[
         "-j",
         panel=MACHINE,
         metavar="N",
-        help="Videos decoded at once, a core for each. Default auto: all cores.",
+        help="Videos decoded at once, a core for each. Default auto: all cores, at most 16.",
     ),
 ]
 DecodeTimeout = Annotated[
     str,
-    option(panel=MACHINE, metavar="SECONDS", help="Stop a decoder that takes longer over one video. Default 60."),
+    option(
+        panel=MACHINE,
+        metavar="SECONDS",
+        help="Stop a decoder that takes longer over one video; with --window, one that stands still. Default 60.",
+    ),
 ]
 Ray = Annotated[
     bool,

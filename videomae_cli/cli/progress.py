@@ -24,13 +24,9 @@ class Progress:
 
     Args:
         quiet: tell nothing.
-
-    Attributes:
-        has_begun: whether anything was reported.
     """
 
     def __init__(self, *, quiet: bool) -> None:
-        self.has_begun = False
         self._quiet = quiet
         self._bar: Bar | None = None
         self._what = ""
@@ -52,33 +48,33 @@ class Progress:
         if self._bar:
             self._bar.start()
 
-    def report(self, what: str, done: float, total: float, amount: str) -> None:
-        """So much is done.
+    def begin(self, what: str) -> None:
+        """Something new goes on.
 
         Args:
-            what: goes on; something new begins a new bar.
+            what: in a word or two.
+        """
+        self._what = printable(what)
+        if self._quiet or not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            self._bar = _make_bar()
+            self._bar.start()
+        self._bar.reset(self._bar.task_ids[0], total=None, description=self._what, amount="")
+
+    def report(self, done: float, total: float, amount: str) -> None:
+        """So much of it is done.
+
+        Args:
             done: of `total`, in any unit.
             total: there is.
             amount: the same in words, such as "3 of 7".
         """
-        self.has_begun = True
-        if self._quiet:
-            return
-        if sys.stderr.isatty():
-            self._show(what, done, total, amount)
-        elif time.monotonic() - self._last_line > _LINE_INTERVAL_SECONDS:
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total, amount=amount)
+        elif not self._quiet and time.monotonic() - self._last_line > _LINE_INTERVAL_SECONDS:
             self._last_line = time.monotonic()
-            say(f"{printable(what)}: {amount}")
-
-    def _show(self, what: str, done: float, total: float, amount: str) -> None:
-        if self._bar is None:
-            self._bar = _make_bar()
-            self._bar.start()
-        (task,) = self._bar.task_ids
-        if what != self._what:
-            self._what = what
-            self._bar.reset(task, description=printable(what))
-        self._bar.update(task, completed=done, total=total, amount=amount)
+            say(f"{self._what}: {amount}")
 
 
 class BatchProgress(Progress):
@@ -94,6 +90,7 @@ class BatchProgress(Progress):
         self._num_done, self._total = 0, total
 
     def __enter__(self) -> Self:
+        self.begin("classifying")
         self._tell()
         return self
 
@@ -103,7 +100,7 @@ class BatchProgress(Progress):
         self._tell()
 
     def _tell(self) -> None:
-        self.report("classifying", self._num_done, self._total, f"{self._num_done} of {self._total}")
+        self.report(self._num_done, self._total, f"{self._num_done} of {self._total}")
 
 
 def _make_bar() -> Bar:

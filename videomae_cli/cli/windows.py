@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..inference.classifier import VideoClassifier
     from ..inference.decode_processes import DecodeProcesses
+    from ..inference.forward import BoundedForward
     from ..inference.look import Look
     from ..inference.records import Record
     from ..inference.windows import Windowing
@@ -92,11 +93,14 @@ def classify_long_videos(
     out: RecordOutput,
 ) -> int:
     """Label one video after the other, write, tell; returns the exit code. A signal ends it after the next window."""
+    from ..inference.forward import BoundedForward
+
+    forward = BoundedForward(classifier, look.batch_size)
     summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
     with Interruption() as interruption, Progress(quiet=speaker.quiet) as progress:
         for item in plan.items:
-            record = _classify_item(classifier, item, look, processes, interruption, progress)
+            record = _classify_item(classifier, item, look, forward, processes, interruption, progress)
             if record is None:
                 break
             with progress.out_of_the_way():
@@ -117,6 +121,7 @@ def _classify_item(
     classifier: VideoClassifier,
     item: str | Failure,
     look: Look,
+    forward: BoundedForward,
     processes: DecodeProcesses | None,
     interruption: Interruption,
     progress: Progress,
@@ -126,13 +131,16 @@ def _classify_item(
 
     if isinstance(item, Failure):
         return item
-    name = f"labelling {os.path.basename(item)}"
-    with closing(classify_windows(classifier, item, look, processes=processes, halt=interruption.halt)) as steps:
+    progress.begin(f"labelling {os.path.basename(item)}")
+    with closing(
+        classify_windows(classifier, item, look, forward=forward, processes=processes, halt=interruption.halt)
+    ) as steps:
         for step in steps:
             if not isinstance(step, Step):
                 return step
             done, total = step.window.end_seconds, step.duration_seconds
-            progress.report(name, done, total, f"{_clock(done)} of {_clock(total)}")
+            progress.report(done, total, f"{_clock(done)} of {_clock(total)}")
+    assert interruption.exit_code, "only a signal leaves a video without a record"
     return None
 
 

@@ -60,9 +60,8 @@ def worker(
         )
         return
     from_pretrained = _import_classifier().from_pretrained
-    with decode_processes(
-        windows=look.windowing is not None
-    ) as processes:  # as early as torch is there: before it has threads
+    # As early as torch is there: before it has threads.
+    with decode_processes(windows=look.windowing is not None) as processes:
         classifier = from_pretrained(**load)
         speaker.introduce(classifier)
         if look.windowing:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from ..errors import MachineError
-from .decode import DecodeThreads
+from .decode import DecodeThreads, usable_cores
 from .forward import BoundedForward
 from .prepare import PreparedVideo, blame
 from .records import Failure
@@ -82,7 +82,7 @@ def _make_decoder(
         num_thumbnails=look.num_thumbnails,
     )
     if processes is None:
-        return DecodeThreads(prepare, items, num_workers=look.num_workers or 1)
+        return DecodeThreads(prepare, items, num_workers=look.num_workers or usable_cores())
     from .decode_ahead import DecodeAhead  # not where there are no processes to be forked
 
     return DecodeAhead(

@@ -6,6 +6,7 @@ decodes in processes (`decode_ahead.py`), which can be killed when a decoder han
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,6 +16,14 @@ from ..errors import MachineError
 from .decode_worker import Prepare, prepare_or_blame
 from .prepare import PreparedVideo
 from .records import Failure
+
+_MAX_WORKERS = 16
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, as far as decoding gains from more."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MAX_WORKERS)
 
 
 class Arrival(NamedTuple):

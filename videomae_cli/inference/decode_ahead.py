@@ -6,7 +6,6 @@ A file whose decoder crashes or hangs costs one record and one process.
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import socket
 import threading
@@ -16,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import MachineError
-from .decode import Arrival
+from .decode import Arrival, usable_cores
 from .decode_processes import DecodeProcesses
 from .decode_worker import Incoming, Message, Prepare, answer_of, send
 from .prepare import PreparedVideo
@@ -24,15 +23,9 @@ from .records import Failure
 
 BUDGET_BYTES = 32 * 2**20
 """Pixels that may wait for the forward pass; a single video may be larger."""
-MAX_WORKERS = 16
 _FILES_AHEAD = 256  # how far behind the others one file may stay: the records after it are held back meanwhile
 _FILES_EACH = 2  # one that a worker decodes, and one that waits, so that it never does
 _TICK_SECONDS = 0.25
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(eq=False)
@@ -69,7 +62,7 @@ class DecodeAhead:
         budget_bytes: int = BUDGET_BYTES,
     ) -> None:
         self._processes, self._prepare = processes, prepare
-        self._num_workers = num_workers or min(usable_cores(), MAX_WORKERS)
+        self._num_workers = num_workers or usable_cores()
         self._timeout_seconds, self._budget_bytes = timeout_seconds, budget_bytes
         self._left: deque[tuple[int, str | Failure]] = deque(enumerate(items))  # ascending, as all below
         self._workers: list[_Worker] = []
@@ -255,18 +248,11 @@ class DecodeAhead:
             return
         index, path = worker.files.popleft()
         self._left.extendleft(reversed(worker.files))
-        self._deliver(index, overdue(path, self._timeout_seconds) if is_overdue else crashed(path, ended))
+        self._deliver(index, self._timeout(path) if is_overdue else crashed(path, ended))
 
-
-def overdue(path: str, timeout_seconds: float) -> Failure:
-    """The record of a file whose decoder was stopped.
-
-    Args:
-        path: of the file.
-        timeout_seconds: that it had.
-    """
-    what = f"{path!r}: decoding took longer than {timeout_seconds:g} s and was stopped"
-    return Failure(path, "timeout", what, "Give it more time with --decode-timeout, or leave the file out.")
+    def _timeout(self, path: str) -> Failure:
+        what = f"{path!r}: decoding took longer than {self._timeout_seconds:g} s and was stopped"
+        return Failure(path, "timeout", what, "Give it more time with --decode-timeout, or leave the file out.")
 
 
 def crashed(path: str, ended: str) -> Failure:

@@ -49,11 +49,13 @@ def serve(channel: socket.socket) -> None:
     prepare = receive(channel)
     while (path := receive(channel)) is not None:
         answer = prepare_or_blame(prepare, path)
+        if isinstance(answer, MemoryError):
+            answer = MachineError(f"out of memory while {path!r} was decoded", "Use fewer --workers or --views.")
         if isinstance(answer, PreparedVideo):
             about = (answer.path, answer.sampling, answer.video, answer.warnings, answer.seconds, answer.thumbnails)
             send(channel, about, answer.pixels)
         else:
-            send_trouble(channel, path, answer)
+            send_trouble(channel, answer)
 
 
 def answer_of(message: Message) -> Answer:
@@ -81,16 +83,13 @@ def portable(failure: Failure) -> Failure:
     return replace(failure, cause=WorkerError(f"\n{shown}"))
 
 
-def send_trouble(channel: socket.socket, path: str, trouble: Failure | MachineError | MemoryError) -> None:
+def send_trouble(channel: socket.socket, trouble: Failure | MachineError) -> None:
     """Tell why a file cannot be had.
 
     Args:
         channel: to whom.
-        path: of the file.
-        trouble: from `prepare_or_blame` and the like.
+        trouble: what it is.
     """
-    if isinstance(trouble, MemoryError):
-        trouble = MachineError(f"out of memory while {path!r} was decoded", "Use fewer --workers or --views.")
     send(channel, portable(trouble) if isinstance(trouble, Failure) else trouble)
 
 

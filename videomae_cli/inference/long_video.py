@@ -17,11 +17,12 @@ import torch
 from ..errors import VideoError
 from ..video.container import DEFAULT_MAX_PIXELS
 from .classifier import to_scores
+from .device import memory_told
 from .forward import BoundedForward
 from .prepare import blame
 from .records import Failure, SampledFrames, ScoredLabel
 from .timeline import LabelHolder, ScoredWindow, WindowedPrediction, merge_windows
-from .window_reader import Clips, Finished, Opened, Part, WindowReader, read_in_process
+from .window_reader import SMALLER, Clips, Finished, Opened, Part, WindowReader, read_in_process
 from .windowed_video import ahead
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def classify_windows(
     path: str,
     look: Look,
     *,
+    forward: BoundedForward | None = None,
     processes: DecodeProcesses | None = None,
     halt: Callable[[], object] = lambda: "",
 ) -> Generator[Step | Record, None, None]:
@@ -60,6 +62,7 @@ def classify_windows(
         classifier: the loaded checkpoint.
         path: a video file.
         look: with `windowing`; each window is one view.
+        forward: shared by several videos, so that how much fits is found out once.
         processes: decode in one of them; None decodes in a thread, which cannot be stopped when a decoder hangs.
         halt: asked again and again; something true ends it soon, without a record.
 
@@ -69,9 +72,13 @@ def classify_windows(
     Raises:
         MachineError: out of memory and the like.
     """
+    forward = forward or BoundedForward(classifier, look.batch_size)
     try:
-        with closing(_parts(classifier, path, look, processes, halt)) as parts:
-            yield from _Labelling(classifier, path, look).steps(parts, halt)
+        with (
+            memory_told(f"while {path!r} was labelled", SMALLER),
+            closing(_parts(classifier, path, look, forward.max_views, processes, halt)) as parts,
+        ):
+            yield from _Labelling(classifier, path, look, forward).steps(parts, halt)
     except Exception as error:
         yield blame(path, error)
 
@@ -80,6 +87,7 @@ def _parts(
     classifier: VideoClassifier,
     path: str,
     look: Look,
+    batch_size: int,
     processes: DecodeProcesses | None,
     halt: Callable[[], object],
 ) -> Generator[Part | Failure, None, None]:
@@ -88,7 +96,7 @@ def _parts(
         look.windowing,
         classifier.sampling(look.stride, look.sampling_kind),
         classifier.processor,
-        batch_size=look.batch_size or classifier.views_at_once,
+        batch_size=batch_size,
         spread=look.stride is None,
         max_pixels=look.max_pixels or DEFAULT_MAX_PIXELS,
         allow_images=look.allow_images,
@@ -107,13 +115,14 @@ class _Labelling:
         classifier: the loaded checkpoint.
         path: of the video.
         look: see `classify_windows`.
+        forward: likewise.
     """
 
-    def __init__(self, classifier: VideoClassifier, path: str, look: Look) -> None:
+    def __init__(self, classifier: VideoClassifier, path: str, look: Look, forward: BoundedForward) -> None:
         assert look.windowing is not None
         self._classifier, self._path, self._look = classifier, path, look
         self._windowing = look.windowing
-        self._forward = BoundedForward(classifier, look.batch_size)
+        self._forward = forward
         self._holder = LabelHolder(look.windowing.threshold, look.windowing.hysteresis)
         self._windows: list[ScoredWindow] = []
         self._held: list[ScoredLabel | None] = []

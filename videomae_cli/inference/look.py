@@ -19,12 +19,13 @@ class Look:
         stride: distance of sampled frames; None is the checkpoint's own.
         top_k: labels for each video.
         batch_size: views in one forward pass, of one video or of several; None takes what suits model and machine.
-        num_workers: videos that are decoded at once; None is one a core.
+        num_workers: videos that are decoded at once; None is one a core, at most 16.
         max_pixels: refuse videos with more pixels in a frame; None is the reader's own limit.
         allow_images: take still images as one-frame videos.
         strict: count truncated and partly corrupt videos as failed.
         sampling_kind: "dense" or "segments"; None follows the data set that the checkpoint was trained on.
-        decode_timeout_seconds: for each video; only processes can be stopped when it is over.
+        decode_timeout_seconds: for each video, or with `windowing` for each sign of life; only processes can be
+            stopped when it is over.
         windowing: cut each video into windows, and label them one by one; None looks at it as a whole.
         num_thumbnails: small pictures of each video that a prediction brings along, at most.
         ordered: records come in the order of the inputs; else as they are known.
@@ -34,7 +35,7 @@ class Look:
     stride: int | None = None
     top_k: int = 5
     batch_size: int | None = None
-    num_workers: int | None = 1
+    num_workers: int | None = None
     max_pixels: int | None = None
     allow_images: bool = False
     strict: bool = False

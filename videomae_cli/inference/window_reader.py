@@ -7,10 +7,12 @@ Letters: B windows, T frames, C channels, h w pixels of the model.
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +21,7 @@ import torch
 
 from ..errors import MachineError
 from .decode_worker import Incoming, Message, receive, send, send_trouble
+from .device import memory_told
 from .prepare import blame, refuse_damage
 from .records import Failure
 from .windowed_video import WindowedVideo
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
     from .windows import Window, Windowing
 
 _TICK_SECONDS = 0.1  # between looks at whether to stop
-_SLOWEST_SPEED = 10  # times as fast as the video plays: what decoding may take that begins at the start again
+_PULSE_SECONDS = 0.25
+SMALLER = "Use a smaller --batch-size, or a longer --hop."
 
 
 @dataclass(frozen=True)
@@ -103,29 +107,33 @@ class WindowReader:
     strict: bool
     num_thumbnails: int
 
-    def __call__(self, path: str) -> Iterator[Part]:
+    def __call__(self, path: str, pulse: Callable[[], object] = lambda: None) -> Generator[Part, None, None]:
         """Open a video, give its windows, and end.
 
         Args:
             path: a video file.
+            pulse: called at every packet that is read, from any thread.
 
         Raises:
             VideoError: this file cannot be read.
         """
-        with WindowedVideo(
-            path,
-            self.windowing,
-            self.sampling,
-            self.processor,
-            spread=self.spread,
-            max_pixels=self.max_pixels,
-            allow_images=self.allow_images,
-            num_thumbnails=self.num_thumbnails,
-        ) as video:
+        with (
+            WindowedVideo(
+                path,
+                self.windowing,
+                self.sampling,
+                self.processor,
+                spread=self.spread,
+                max_pixels=self.max_pixels,
+                allow_images=self.allow_images,
+                num_thumbnails=self.num_thumbnails,
+                pulse=pulse,
+            ) as video,
+            closing(video.clips()) as clips,
+        ):
             if self.strict:
                 refuse_damage(path, video.warnings)
             yield Opened(video.info, video.duration_seconds, tuple(video.windows))
-            clips = video.clips()
             while batch := list(islice(clips, self.batch_size)):
                 yield Clips([place for place, _ in batch], torch.stack([clip for _, clip in batch]))
             if self.strict:
@@ -136,19 +144,40 @@ class WindowReader:
 def serve_windows(channel: socket.socket) -> None:
     """Be a decoding process: take a `WindowReader` and paths, and tell the parts of each, until the other end closes.
 
+    Between them, empty messages tell that it goes on.
+
     Args:
         channel: our end of the socket.
     """
-    read = receive(channel)
+    read, pulse = receive(channel), _Pulse(channel)
     while (path := receive(channel)) is not None:
         try:
             try:
-                for part in read(path):
-                    send(channel, *part) if isinstance(part, Clips) else send(channel, part)
+                with memory_told(f"while {path!r} was decoded", SMALLER), closing(read(path, pulse)) as parts:
+                    for part in parts:
+                        with pulse.lock:
+                            send(channel, *part) if isinstance(part, Clips) else send(channel, part)
             except Exception as error:
-                send_trouble(channel, path, blame(path, error))
-        except (MachineError, MemoryError) as error:
-            send_trouble(channel, path, error)
+                send_trouble(channel, blame(path, error))
+        except MachineError as error:
+            send_trouble(channel, error)
+
+
+class _Pulse:
+    """Sends a sign of life now and then; whoever sends anything else holds the lock meanwhile."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.lock = threading.Lock()
+        self._channel = channel
+        self._last_seconds = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last_seconds > _PULSE_SECONDS and self.lock.acquire(blocking=False):
+            try:
+                send(self._channel, None)
+            finally:
+                self.lock.release()
+            self._last_seconds = time.monotonic()
 
 
 def read_in_process(
@@ -165,35 +194,29 @@ def read_in_process(
         processes: that start it.
         read: what it does.
         path: of the video.
-        timeout_seconds: for each part. As damage has decoding begin at the start again, the time that this takes is
-            given too, as far as the video was read.
+        timeout_seconds: for each sign of life. It may take any time over a part, as long as it goes on reading.
         halt: asked again and again; something true ends it at once.
 
     Raises:
         MachineError: out of memory, or no process can be started.
     """
-    from .decode_ahead import crashed, overdue  # not where there are no processes to be forked
+    from .decode_ahead import crashed  # not where there are no processes to be forked
 
     pid, channel = processes.start()
-    windows: tuple[Window, ...] = ()
-    allowed_seconds = timeout_seconds
     try:
         send(channel, read)
         send(channel, path)
         channel.setblocking(False)
-        while True:
-            part = _next_part(channel, allowed_seconds, halt)
-            if part is None:
-                return
-            if isinstance(part, Opened):
-                windows = part.windows
-            elif isinstance(part, Clips):
-                allowed_seconds = timeout_seconds + windows[part.places[-1]].end_seconds / _SLOWEST_SPEED
-            yield part
+        while not halt():
+            message = _next_message(channel, timeout_seconds, halt)
+            if message is None or (message.pixels is None and message.about is None):
+                continue
+            yield (part := _part_of(message))
             if isinstance(part, Finished | Failure):
                 return
     except TimeoutError:
-        yield overdue(path, allowed_seconds)
+        what = f"{path!r}: its decoder stood still for {timeout_seconds:g} s and was stopped"
+        yield Failure(path, "timeout", what, "Give it more time with --decode-timeout, or leave the file out.")
     except OSError:
         ended, pid = processes.end(pid), 0
         yield crashed(path, ended)
@@ -203,27 +226,29 @@ def read_in_process(
             processes.end(pid)
 
 
-def _next_part(channel: socket.socket, timeout_seconds: float, halt: Callable[[], object]) -> Part | Failure | None:
-    """The next part; None to halt.
+def _next_message(channel: socket.socket, timeout_seconds: float, halt: Callable[[], object]) -> Message | None:
+    """The next message; None to halt.
 
     Raises:
         TimeoutError: it does not come in time.
         ConnectionError: it does not come at all.
-        MachineError: the other process ran out of memory.
     """
     incoming, waited_seconds = Incoming(), 0.0
-    while not halt():
-        try:
-            message = incoming.read(channel)
-        except EOFError:
-            raise ConnectionError from None
-        if message is not None:
-            return _part_of(message)
-        if waited_seconds > timeout_seconds:
-            raise TimeoutError
-        start = time.monotonic()
-        select.select([channel], [], [], _TICK_SECONDS)
-        waited_seconds += min(time.monotonic() - start, 2 * _TICK_SECONDS)  # more: we were stopped (Ctrl-Z), and it too
+    with selectors.DefaultSelector() as selector:
+        selector.register(channel, selectors.EVENT_READ)
+        while not halt():
+            try:
+                message = incoming.read(channel)
+            except EOFError:
+                raise ConnectionError from None
+            if message is not None:
+                return message
+            if waited_seconds > timeout_seconds:
+                raise TimeoutError
+            start = time.monotonic()
+            selector.select(_TICK_SECONDS)
+            # Longer than asked for: we were stopped (Ctrl-Z), and the process with us.
+            waited_seconds += min(time.monotonic() - start, 2 * _TICK_SECONDS)
     return None
 
 

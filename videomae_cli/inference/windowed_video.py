@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import accumulate
@@ -44,6 +44,7 @@ class WindowedVideo:
         max_pixels: refuse frames with more.
         allow_images: take a still image for a video of one frame.
         num_thumbnails: small pictures, spread over the video, at most.
+        pulse: see `VideoReader`.
 
     Attributes:
         info: what the file says of itself.
@@ -67,12 +68,13 @@ class WindowedVideo:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         allow_images: bool = False,
         num_thumbnails: int = 0,
+        pulse: Callable[[], object] = lambda: None,
     ) -> None:
         if os.path.isdir(path):
             hint = "Make a video of them, or leave --window out."
             raise VideoError("unfit", f"{path!r} is a folder of pictures, which have no times to cut windows by", hint)
         self._path, self._processor = path, processor
-        self._video = VideoReader(path, max_pixels=max_pixels, allow_images=allow_images, num_threads=1)
+        self._video = VideoReader(path, max_pixels=max_pixels, allow_images=allow_images, num_threads=1, pulse=pulse)
         self.info = self._video.info
         times_seconds = self._video.times_seconds()
         last_seconds = float(times_seconds[-1])
@@ -94,10 +96,10 @@ class WindowedVideo:
     ) -> None:
         self._video.close()
 
-    def clips(self) -> Iterator[tuple[int, torch.Tensor]]:
+    def clips(self) -> Generator[tuple[int, torch.Tensor], None, None]:
         """Number and levels, uint8 (T, C, h, w), of each window, as soon as its last frame is decoded.
 
-        Frames are held while a window that is not complete may want them.
+        Frames are held while a window that is not complete may want them. Close it before the video.
 
         Raises:
             VideoError: the file cannot be decoded, changed meanwhile, or has frames that come out in different sizes.
@@ -135,13 +137,13 @@ class WindowedVideo:
         return fitted
 
 
-def ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
+def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """The same items; while one is used, the next is made in a thread.
 
     Args:
-        items: none of them None.
+        items: none of them None; closed when this is, after the thread is done.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+    with closing(items), ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)

@@ -80,7 +80,7 @@ def evaluate(
     stride: int | None = None,
     sampling: SamplingKind | None = None,
     batch_size: int | None = None,
-    num_workers: int | None = 1,
+    num_workers: int | None = None,
     processes: DecodeProcesses | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -98,7 +98,7 @@ def evaluate(
         stride: distance of sampled frames; None is the checkpoint's own.
         sampling: "dense" or "segments"; None is the checkpoint's own.
         batch_size: views in one forward pass, of several videos; None takes what suits model and machine.
-        num_workers: videos that are decoded at once; None is one a core, where there are `processes`.
+        num_workers: videos that are decoded at once; None is one a core, at most 16.
         processes: decode in them; None decodes in threads.
         rank: of this process; it takes every `world_size`-th video.
         world_size: how many processes share the videos; all must call this, with a process group at hand.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import av
@@ -147,14 +147,22 @@ def choose_stream(container: InputContainer, path: VideoPath, max_pixels: int) -
     return stream
 
 
-def demux(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
+def demux(
+    container: InputContainer, streams: Sequence[Stream], pulse: Callable[[], object]
+) -> Iterator[Packet[Stream]]:
     """The packets of some streams that hold data, from the current position to the end of the file.
+
+    Args:
+        container: is read on.
+        streams: of it.
+        pulse: called at every packet.
 
     Raises:
         av.FFmpegError: the file breaks off here.
     """
     try:
         for packet in container.demux(*streams):
+            pulse()
             if packet.size:
                 yield packet
     except IndexError:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, pairwise, repeat
@@ -127,13 +127,14 @@ class _Entry(NamedTuple):
     """Of the coding, where a keyframe brings them along (H.264 and H.265 parameter sets)."""
 
 
-def scan(container: InputContainer, stream: VideoStream, path: VideoPath) -> PacketIndex:
+def scan(container: InputContainer, stream: VideoStream, path: VideoPath, pulse: Callable[[], object]) -> PacketIndex:
     """Reads every packet once, or only the first few where the file has a table of all; decodes none.
 
     Args:
         container: freshly opened; it is somewhere else afterwards.
         stream: the stream of it to index.
         path: of the same file.
+        pulse: called at every packet that is read.
     """
     # Where only the container says how long it lasts, its longest stream decides: look at them all.
     watched = [stream] if stream.duration else list(container.streams)
@@ -144,7 +145,7 @@ def scan(container: InputContainer, stream: VideoStream, path: VideoPath) -> Pac
     holds_no_picture = False
     failure = ""
     try:
-        for packet in demux(container, watched):
+        for packet in demux(container, watched, pulse):
             pts, duration, number = packet.pts, packet.duration or 0, packet.stream_index
             if pts is not None:
                 end_ticks[number] = max(end_ticks.get(number, 0), pts + duration)

@@ -7,7 +7,7 @@ container, the frame rate, the edit list or the order of storage. The way there 
    mov files it reads just the index, of others all once, whatever their size: milliseconds for a clip, about as long
    as copying it for many gigabytes.
 2. Each wanted frame is decoded from the keyframe before it, seeking when that saves decoding. Frames in between that
-   no other frame depends on are not decoded, and colours are converted while the next frame is decoded.
+   no other frame depends on are not decoded. With several threads, colours are converted meanwhile.
 3. What did not turn up that way (damage, keyframes that are none) is read by decoding the whole from the start, and
    so is everything in a file whose packets do not tell its frames (`index.py` says which): there only decoding tells
    how many they are.
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -94,7 +94,7 @@ def read_frames(
         indices: frame numbers from 0 to `num_frames - 1`, in any order, repeats allowed.
         max_pixels: frames of more are refused.
         allow_images: takes a still picture for a video of one frame.
-        num_threads: for decoding, 0 for one a core; pixels depend on it only where damage is concealed.
+        num_threads: see `VideoReader`.
 
     Returns:
         The frames in the order of `indices`.
@@ -114,7 +114,9 @@ class VideoReader:
         path: the file.
         max_pixels: frames of more are refused.
         allow_images: takes a still picture for a video of one frame.
-        num_threads: for decoding, 0 for one a core; pixels depend on it only where damage is concealed.
+        num_threads: for decoding, 0 for one a core. Where there is damage, or no way to seek, one thread goes over the
+            file again; pixels depend on the number only where damage goes unnoticed.
+        pulse: called at every packet that is read: a sign of life, where a file may take long.
 
     Raises:
         VideoError: the file cannot be read as a video; its `kind` says why.
@@ -127,13 +129,14 @@ class VideoReader:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         allow_images: bool = False,
         num_threads: int = 2,
+        pulse: Callable[[], object] = lambda: None,
     ) -> None:
         self._path = path
         self._num_threads = num_threads
         self._state = file_state(path)
-        self._source = Source(path, max_pixels, num_threads)
+        self._source = Source(path, max_pixels, num_threads, pulse)
         with self._blamed_on_file():
-            self._index = scan(self._source.container, self._source.stream, path)
+            self._index = scan(self._source.container, self._source.stream, path, pulse)
             self._times: Sequence[int | None] = self._index.times
             if self._index.timeless:
                 has_times = self._source.container.format.name != "avi"  # there FFmpeg guesses

@@ -6,7 +6,7 @@ Frames come in presentation order, each as soon as it is decoded. `reader.py` sa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 
@@ -138,7 +138,7 @@ class FrameStream:
         self._numbers, self._passes, self._blamed_on_file = numbers, passes, blamed_on_file
         self.warnings: tuple[str, ...] = ()
 
-    def __iter__(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    def __iter__(self) -> Generator[tuple[int, npt.NDArray[np.uint8]], None, None]:
         """Number and picture, uint8 RGB (H, W, 3), of each wanted frame.
 
         Raises:

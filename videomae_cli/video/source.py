@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain, islice
 
@@ -30,15 +30,17 @@ class Source:
         path: the file.
         max_pixels: frames of more are refused, also when the size changes on the way.
         num_threads: for decoding, 0 for one a core; after a restart one thread decodes.
+        pulse: called at every packet that is read.
 
     Raises:
         VideoError: the file cannot be opened as a video.
     """
 
-    def __init__(self, path: VideoPath, max_pixels: int, num_threads: int) -> None:
+    def __init__(self, path: VideoPath, max_pixels: int, num_threads: int, pulse: Callable[[], object]) -> None:
         self._path = path
         self._max_pixels = min(max_pixels, 2**31 - 1)  # FFmpeg refuses to be told more
         self._num_threads = num_threads
+        self._pulse = pulse
         self.damaged: set[tuple[int | None, int | None]] = set()
         """Packets that arrived incomplete or that the decoder refused, by place in the file and decoding time."""
         self._open(num_threads)
@@ -83,7 +85,7 @@ class Source:
     def packets(self) -> Packets:
         """The packets from here to the end of the file."""
         with suppress(av.FFmpegError):  # the scan broke off at the same place, and said so
-            yield from demux(self.container, [self.stream])
+            yield from demux(self.container, [self.stream], self._pulse)
         yield None
 
     def packets_between(self, keyframe: Keyframe, last: int, order: Mapping[int, int]) -> Packets:
