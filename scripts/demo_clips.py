@@ -18,7 +18,7 @@ from videomae_cli.data.camera_recording import write_video
 from videomae_cli.data.procedural_pictures import procedural_picture
 
 # A movement, and the seed of the picture, the path and the flaws of the recording: some that look good.
-CLIPS = {"pan left": 0, "zoom in": 4, "roll clockwise": 2}
+CLIPS = {"pan left": 0, "zoom in": 6, "roll clockwise": 4}
 PICTURE_PX = 1024
 NUM_FRAMES, FPS = 64, 30  # as long as the default sampling looks at
 HEIGHT_PX, WIDTH_PX = 240, 320
