@@ -34,7 +34,7 @@ if sys.platform == "linux":
         read_in_process,
         serve_windows,
     )
-    from videomae_cli.inference.windowed_video import ahead
+    from videomae_cli.video.sequence import ahead
 
 INFO = VideoInfo(60, 30.0, 2.0, 64, 48, "x", 0)
 WINDOWS = tuple(Window(float(k), k + 1.0, (k,)) for k in range(4))

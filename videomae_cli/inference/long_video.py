@@ -16,6 +16,7 @@ import torch
 
 from ..errors import VideoError
 from ..video.container import DEFAULT_MAX_PIXELS
+from ..video.sequence import ahead
 from .classifier import to_scores
 from .device import memory_told
 from .forward import BoundedForward
@@ -23,7 +24,6 @@ from .prepare import blame
 from .records import Failure, SampledFrames, ScoredLabel
 from .timeline import LabelHolder, ScoredWindow, WindowedPrediction, merge_windows
 from .window_reader import SMALLER, Clips, Finished, Opened, Part, WindowReader, read_in_process
-from .windowed_video import ahead
 
 if TYPE_CHECKING:
     from .classifier import VideoClassifier

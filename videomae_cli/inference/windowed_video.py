@@ -9,11 +9,10 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import accumulate
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +27,6 @@ from .windows import Windowing, plan_windows
 
 if TYPE_CHECKING:
     from ..video.processor import VideoMAEImageProcessor
-
-Item = TypeVar("Item")
 
 
 class WindowedVideo:
@@ -111,7 +108,7 @@ class WindowedVideo:
         waiting = deque(enumerate(self.windows))
         # The first frame that is wanted by a window or any after it.
         wanted_from = list(accumulate((window.frames[0] for window in reversed(self.windows)), min))[::-1]
-        with closing(ahead(iter(stream))) as pictures:
+        with closing(iter(stream)) as pictures:
             for number, picture in pictures:
                 held[number] = self._fit(picture)
                 if number in shown:
@@ -135,16 +132,3 @@ class WindowedVideo:
             what = f"{self._path!r} has frames of several sizes, which the processor of this model leaves different"
             raise VideoError("unfit", what)
         return fitted
-
-
-def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """The same items; while one is used, the next is made in a thread.
-
-    Args:
-        items: none of them None; closed when this is, after the thread is done.
-    """
-    with closing(items), ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        coming = pool.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = pool.submit(next, items, None)
-            yield item

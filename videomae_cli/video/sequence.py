@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,9 @@ from .container import VideoPath, printable
 from .index import PacketIndex
 from .source import Source
 
+Item = TypeVar("Item")
+
+_NUM_FRAMES_AHEAD = 4  # what is decoded between two wanted frames differs: some slack for that
 _SEEK_PAYS_PACKETS = 8  # a seek costs about as much as decoding a few packets
 
 
@@ -118,9 +123,9 @@ def decoded_from_start(source: Source) -> Iterator[VideoFrame]:
 class FrameStream:
     """Wanted frames of a video, one by one in the order of the video: the pixels that `VideoReader.read` gives.
 
-    The video is decoded once. On meeting damage, once more from the start up to there, because that is where its
-    effects come from. Only wanted frames are converted to RGB. Where the size of the pictures changes on the way, each
-    frame has its own (`read` scales those of one clip to the first).
+    The video is decoded once, some frames ahead, in a thread. On meeting damage, once more from the start up to there,
+    because that is where its effects come from. Only wanted frames are converted to RGB. Where the size of the pictures
+    changes on the way, each frame has its own (`read` scales those of one clip to the first).
 
     Args:
         numbers: of the wanted frames, ascending, without repeats.
@@ -146,8 +151,8 @@ class FrameStream:
         """
         pictures = Pictures()
         first: tuple[int, ...] | None = None
-        with self._blamed_on_file():
-            for number, frame, stands_in in self._frames():
+        with self._blamed_on_file(), closing(ahead(self._frames(), _NUM_FRAMES_AHEAD)) as frames:
+            for number, frame, stands_in in frames:
                 pictures.note(frame, stands_in=stands_in)
                 picture = pictures.upright_rgb(frame)
                 first = first or picture.shape
@@ -155,7 +160,7 @@ class FrameStream:
                 yield number, picture
         self.warnings = (*self._passes.warnings(), *pictures.warnings())
 
-    def _frames(self) -> Iterator[tuple[int, VideoFrame, bool]]:
+    def _frames(self) -> Generator[tuple[int, VideoFrame, bool], None, None]:
         place = 0
         for number, frame in self._passes.by_keyframes(self._numbers):
             if number != self._numbers[place]:
@@ -164,3 +169,21 @@ class FrameStream:
             place += 1
         if place < len(self._numbers):
             yield from self._passes.from_start(self._numbers[place:])
+
+
+def ahead(items: Generator[Item, None, None], num_ahead: int = 1) -> Generator[Item, None, None]:
+    """The same items; while one is used, the next are made in a thread.
+
+    Args:
+        items: none of them None; closed when this is, after the thread is done.
+        num_ahead: how many are made ahead.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    coming = deque(pool.submit(next, items, None) for _ in range(num_ahead))
+    with closing(items):
+        try:
+            while (item := coming.popleft().result()) is not None:
+                coming.append(pool.submit(next, items, None))
+                yield item
+        finally:
+            pool.shutdown(cancel_futures=True)
