@@ -4,8 +4,8 @@ Writes a 360p film that changes every few seconds (half a minute is encoded, and
 later times), and checks that frames keep their numbers. Then, in this order:
 
 1. `videomae classify --window 2.1 --hop 1.0` as a process: wall time, and the peak memory of the whole process tree.
-2. The decode pass alone (decode, RGB, resize and crop; one thread) against `ffmpeg -threads 1 -i FILE -f null -`, in
-   turns; the median of each.
+2. The decode pass alone (one thread decodes, another makes RGB, resizes and crops) against
+   `ffmpeg -threads 1 -i FILE -f null -`, in turns; the median of each.
 3. Random windows, each read and scored by itself: scores, and the label of the timeline.
 
     python scripts/long_video.py MODEL [--minutes 120] [--folder /tmp/long] [--windows 50]
@@ -136,7 +136,7 @@ def classify(path: Path, model: str, output: Path) -> tuple[float, int]:
 
 
 def decode_seconds(path: Path, model: str) -> float:
-    """One decode pass as `classify --window` makes it, in one thread."""
+    """One decode pass as `classify --window` makes it; torch's operators have one thread."""
     import torch
 
     from videomae_cli import VideoMAEImageProcessor
