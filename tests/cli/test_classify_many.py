@@ -38,7 +38,8 @@ main()
 def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", HOSTILE, "classify", "-f", "jsonl", *map(str, arguments)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    # Without a buffer: `communicate` would not see what `readline` has read ahead.
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, bufsize=0)
 
 
 def many(folder: Path, *names: str) -> Path:

@@ -28,8 +28,8 @@ def scanned(path: Path, monkeypatch: pytest.MonkeyPatch, *, by_table: bool = Tru
     packets: list[av.Packet[Stream]] = []
     demux = index.demux
 
-    def counted(container: av.container.InputContainer, streams: Any) -> Any:
-        for packet in demux(container, streams):
+    def counted(*arguments: Any) -> Any:
+        for packet in demux(*arguments):
             packets.append(packet)
             yield packet
 
