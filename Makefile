@@ -3,7 +3,7 @@
 # make check    lint, format and types, as CI runs them
 # make style    mends what can be mended by machine
 # make pictures draws docs/*.svg anew: what the commands print
-# make builtin-model   trains the model inside the package anew, and measures it (about an hour on 2 cores)
+# make builtin-model   trains the model inside the package anew, and measures it (75 minutes on 2 cores)
 
 PYTHON ?= python3
 VENV ?= .venv

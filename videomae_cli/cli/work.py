@@ -86,10 +86,14 @@ def decode_processes(*, windows: bool = False) -> AbstractContextManager[DecodeP
     if sys.platform != "linux":
         return nullcontext()
     from ..inference.decode_processes import DecodeProcesses
-    from ..inference.decode_worker import serve
-    from ..inference.window_reader import serve_windows
 
-    return DecodeProcesses(serve_windows if windows else serve)
+    if windows:
+        from ..inference.window_reader import serve_windows
+
+        return DecodeProcesses(serve_windows)
+    from ..inference.decode_worker import serve
+
+    return DecodeProcesses(serve)
 
 
 def _classify_items(source: RecordSource, plan: Plan, speaker: Speaker, times: Times | None, out: RecordOutput) -> int:
