@@ -7,13 +7,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .boundary import importing_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from ..inference.look import Look
-    from ..inference.ray_batch import Job
+    from ..inference.ray_actor import Job
     from ..inference.records import Record
 
 
@@ -31,6 +30,7 @@ def prepare_ray(look: Look, load: Mapping[str, Any]) -> tuple[Job, Callable[...,
         raise UsageError("--ray needs Ray, which is not installed", "Run `pip install 'ray[data]'` (or '.[ray]').")
     if ":" in load["device"]:
         raise UsageError(f"--device {load['device']!r} with --ray: Ray chooses among devices", "Say cuda, or auto.")
-    with importing_torch():
-        from ..inference.ray_batch import Job, classify_on_ray
+    from ..inference.ray_actor import Job
+    from ..inference.ray_batch import classify_on_ray
+
     return Job(look, load, os.getcwd()), classify_on_ray

@@ -12,6 +12,7 @@ import sys
 
 from .decode_processes import DecodeProcesses, be_the_helper
 from .decode_worker import serve
+from .program import command
 
 
 class NewDecodeProcesses(DecodeProcesses):
@@ -22,9 +23,8 @@ class NewDecodeProcesses(DecodeProcesses):
 
     def _start_helper(self, theirs: socket.socket) -> int:
         os.set_inheritable(theirs.fileno(), True)
-        command = [sys.executable, "-P", "-m", __name__, str(theirs.fileno())]
-        paths = os.pathsep.join(path for path in sys.path if path)  # that it finds what this process found
-        return os.posix_spawn(sys.executable, command, os.environ | {"PYTHONPATH": paths})
+        line, environment = command(__name__, str(theirs.fileno()))
+        return os.posix_spawn(sys.executable, line, environment)
 
 
 if __name__ == "__main__":
