@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.checkpoints import hf_folder
 from tests.videos import write_video
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
@@ -51,6 +53,12 @@ def many(folder: Path, *names: str) -> Path:
     return folder
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has computed so far, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def records(lines: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines.splitlines()]
 
@@ -78,6 +86,29 @@ def test_60_sigterm_does_not_wait_for_a_decoder_that_hangs(tmp_path: Path, check
     assert process.returncode == 143
     assert 1 <= len(records(first + rest)) <= 3
     assert b"of 4 inputs are left" in err
+
+
+@pytest.mark.parametrize("options", [("--views", "20x3"), ("--window", "0.2", "--hop", "0.01")])
+def test_60_sigterm_does_not_wait_for_a_forward_pass(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Sixty views in one pass, which take a quarter of a minute."""
+    shape = {"image_size": 224, "num_frames": 16, "hidden_size": 96, "num_hidden_layers": 12}
+    hf_folder(tmp_path / "slow", "VideoMAEForVideoClassification", **shape)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "1.mp4").write_text("no video")
+    write_video(folder / "2.mp4", 30)
+    with start(folder, "-m", tmp_path / "slow", "-b", "60", *options) as process:
+        assert process.stdout
+        first = process.stdout.readline()  # of the file that is no video: the model is there
+        before = cpu_seconds(process.pid)
+        while cpu_seconds(process.pid) < before + 2:  # others decode: this process only computes
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        rest, err = process.communicate(timeout=10)  # 5 are promised; this machine may be busy
+    assert process.returncode == 143, err
+    assert [record["status"] for record in records(first + rest)] == ["error"]
+    assert b"1 of 2 inputs are left" in err
 
 
 def test_59_a_second_sigint_stops_at_once(tmp_path: Path, checkpoint: Path) -> None:

@@ -95,10 +95,10 @@ def classify_long_videos(
     """Label one video after the other, write, tell; returns the exit code. A signal ends it after the next window."""
     from ..inference.forward import BoundedForward
 
-    forward = BoundedForward(classifier, look.batch_size)
     summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
     with Interruption() as interruption, Progress(quiet=speaker.quiet) as progress:
+        forward = BoundedForward(classifier, look.batch_size, interruption.halt)
         for item in plan.items:
             record = _classify_item(classifier, item, look, forward, processes, interruption, progress)
             if record is None:

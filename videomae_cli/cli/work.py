@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from contextlib import AbstractContextManager
 
-    from ..inference.batch import Halt
     from ..inference.classifier import VideoClassifier
     from ..inference.decode_processes import DecodeProcesses
+    from ..inference.forward import Halt
     from ..inference.look import Look
     from ..inference.records import Record
     from .output import RecordOutput

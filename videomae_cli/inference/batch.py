@@ -10,7 +10,7 @@ import time
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from .classifier import VideoClassifier
     from .decode import Arrival, Decoder
     from .decode_processes import DecodeProcesses
+    from .forward import Halt
     from .look import Look
     from .records import Record
 
-Halt = Literal["", "drain", "now"]
 _WAIT_SECONDS = 0.1  # between looks at whether to stop
 
 
@@ -51,7 +51,7 @@ def classify_files(
         look: how each video is looked at, and whether records keep the order of `items`.
         processes: decode in them; None decodes in threads, which cannot be stopped when a decoder hangs.
         halt: asked again and again: "drain" begins with no other file, and finishes those that are begun; "now" leaves
-            these too. What is known by then is still told.
+            these too, and the pass under way. What is known by then is still told.
         times: where it went is added to it.
 
     Yields:
@@ -61,7 +61,7 @@ def classify_files(
         MachineError: out of memory and the like, which no other file would escape.
     """
     decoder = _make_decoder(classifier, items, look, processes)
-    with closing(decoder), closing(_Passes(classifier, look, decoder, times or Times()).run(halt)) as found:
+    with closing(decoder), closing(_Passes(classifier, look, decoder, halt, times or Times()).run()) as found:
         if look.ordered:
             yield from _in_order(found)
         else:
@@ -133,22 +133,21 @@ class _Passes:
         classifier: whose they are.
         look: how many views share a pass, and how many labels are told.
         decoder: where videos come from.
+        halt: see `classify_files`.
         times: are added up.
     """
 
-    def __init__(self, classifier: VideoClassifier, look: Look, decoder: Decoder, times: Times) -> None:
+    def __init__(
+        self, classifier: VideoClassifier, look: Look, decoder: Decoder, halt: Callable[[], Halt], times: Times
+    ) -> None:
         self._classifier, self._top_k, self._decoder = classifier, look.top_k, decoder
-        self._forward = BoundedForward(classifier, look.batch_size)
-        self._times = times
+        self._forward = BoundedForward(classifier, look.batch_size, halt)
+        self._halt, self._times = halt, times
         self._open: deque[_OpenVideo] = deque()
 
-    def run(self, halt: Callable[[], Halt]) -> Generator[tuple[int, Record], None, None]:
-        """Each input's place and record, as they are known.
-
-        Args:
-            halt: see `classify_files`.
-        """
-        while (wish := halt()) != "now":
+    def run(self) -> Generator[tuple[int, Record], None, None]:
+        """Each input's place and record, as they are known."""
+        while (wish := self._halt()) != "now":
             if wish:
                 self._decoder.drain()
             while self._num_waiting() < self._forward.max_views and (arrival := self._take()):
@@ -180,6 +179,8 @@ class _Passes:
         batch, start = self._next_views(), time.monotonic()
         found = self._compute([(video.prepared.path, views) for video, views in batch])
         self._times.forward_seconds += time.monotonic() - start
+        if found is None:
+            return
         for (video, _), logits in zip(batch, found, strict=True):
             if isinstance(logits, Failure):
                 self._open.remove(video)
@@ -203,16 +204,17 @@ class _Passes:
             room -= len(views)
         return batch
 
-    def _compute(self, shares: list[tuple[str, torch.Tensor]]) -> list[torch.Tensor | Failure]:
-        """The logits of each share (path and its views), or why there are none."""
+    def _compute(self, shares: list[tuple[str, torch.Tensor]]) -> list[torch.Tensor | Failure] | None:
+        """The logits of each share (path and its views), or why there are none; None where we are to stop."""
         try:
             logits = self._forward(torch.cat([views for _, views in shares]))
         except Exception as error:
             if len(shares) == 1 or isinstance(error, MachineError | MemoryError):
                 return [blame(shares[0][0], error)]
         else:
-            return list(torch.split(logits, [len(views) for _, views in shares]))
-        return [found for share in shares for found in self._compute([share])]  # to see whose it is
+            return None if logits is None else list(torch.split(logits, [len(views) for _, views in shares]))
+        singly = [self._compute([share]) for share in shares]  # to see whose it is
+        return None if None in singly else [found for one in singly if one for found in one]
 
     def _conclude(self, video: _OpenVideo) -> Record:
         try:

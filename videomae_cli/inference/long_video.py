@@ -19,7 +19,7 @@ from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.sequence import ahead
 from .classifier import to_scores
 from .device import memory_told
-from .forward import BoundedForward
+from .forward import BoundedForward, Halt
 from .prepare import blame
 from .records import Failure, SampledFrames, ScoredLabel
 from .timeline import LabelHolder, ScoredWindow, WindowedPrediction, merge_windows
@@ -52,7 +52,7 @@ def classify_windows(
     *,
     forward: BoundedForward | None = None,
     processes: DecodeProcesses | None = None,
-    halt: Callable[[], object] = lambda: "",
+    halt: Callable[[], Halt] = lambda: "",
 ) -> Generator[Step | Record, None, None]:
     """Label a long video: its windows one by one as they are known, and then its record.
 
@@ -72,7 +72,7 @@ def classify_windows(
     Raises:
         MachineError: out of memory and the like.
     """
-    forward = forward or BoundedForward(classifier, look.batch_size)
+    forward = forward or BoundedForward(classifier, look.batch_size, halt)
     try:
         with (
             memory_told(f"while {path!r} was labelled", SMALLER),
@@ -89,7 +89,7 @@ def _parts(
     look: Look,
     batch_size: int,
     processes: DecodeProcesses | None,
-    halt: Callable[[], object],
+    halt: Callable[[], Halt],
 ) -> Generator[Part | Failure, None, None]:
     assert look.windowing is not None
     read = WindowReader(
@@ -143,14 +143,20 @@ class _Labelling:
             elif isinstance(part, Finished):
                 yield self._conclude(first, part)
             elif isinstance(part, Clips):
-                for place, scores in zip(part.places, self._scores(part.pixels), strict=True):
+                found = self._scores(part.pixels)
+                if found is None:
+                    return
+                for place, scores in zip(part.places, found, strict=True):
                     if halt():
                         return
                     yield Step(self._label(first, place, scores), first.duration_seconds)
 
-    def _scores(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, num_labels) of some windows."""
-        scores = to_scores(self._forward(pixels), self._classifier.model.config)
+    def _scores(self, pixels: torch.Tensor) -> torch.Tensor | None:
+        """(B, num_labels) of some windows; None where we are to stop."""
+        logits = self._forward(pixels)
+        if logits is None:
+            return None
+        scores = to_scores(logits, self._classifier.model.config)
         if not scores.isfinite().all():
             what = f"the model's output for {self._path!r} is not finite ({self._classifier.dtype})"
             raise VideoError("non_finite", what)
