@@ -1,7 +1,8 @@
 """Many files: decoded ahead, passed through the model together whatever files their views are of, told one by one.
 
-How many views share a pass is not planned: the pass takes what is ready, up to a limit. Where decoding is the slower
-part that is little, and the pass soon done; where the pass is, views pile up meanwhile and the next one takes many.
+How many views share a pass is not planned: the pass takes what is ready, up to a limit. Where the pass is the slower
+part, views pile up meanwhile and the next one takes many. Where decoding is, a pass waits a moment for others to join:
+many views at once take less of the cores that decode.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .records import Record
 
 _WAIT_SECONDS = 0.1  # between looks at whether to stop
+_JOIN_SECONDS = 0.5  # that a video waits for others to share its pass
 
 
 def classify_files(
@@ -114,6 +116,7 @@ class _OpenVideo:
     prepared: PreparedVideo
     num_taken: int = 0
     logits: list[torch.Tensor] = field(default_factory=list)  # (views, num_labels) each
+    arrived_seconds: float = field(default_factory=time.monotonic)
 
     @property
     def num_left(self) -> int:
@@ -150,23 +153,26 @@ class _Passes:
         while (wish := self._halt()) != "now":
             if wish:
                 self._decoder.drain()
-            while self._num_waiting() < self._forward.max_views and (arrival := self._take()):
+            is_full = self._num_waiting() >= self._forward.max_views
+            is_late = bool(self._open) and time.monotonic() - self._open[0].arrived_seconds >= _JOIN_SECONDS
+            arrival = None if is_full else self._take(0.0 if is_late else _WAIT_SECONDS)
+            if arrival:
                 if isinstance(arrival.found, Failure):
                     yield arrival.place, arrival.found
                 else:
                     self._open.append(_OpenVideo(arrival.place, arrival.found))
-            if self._open:
+            elif self._open and (is_full or is_late or self._decoder.is_done()):
                 yield from self._pass()
-            elif self._decoder.is_done():
+            elif not self._open and self._decoder.is_done():
                 return
 
     def _num_waiting(self) -> int:
         return sum(video.num_left for video in self._open)
 
-    def _take(self) -> Arrival | None:
-        """A video that is ready; waits for one only where there is nothing else to do."""
+    def _take(self, wait_seconds: float) -> Arrival | None:
+        """A video that is ready."""
         start = time.monotonic()
-        arrival = self._decoder.take(0.0 if self._open else _WAIT_SECONDS)
+        arrival = self._decoder.take(wait_seconds)
         self._times.wait_seconds += time.monotonic() - start
         if arrival and isinstance(arrival.found, PreparedVideo):
             decode_seconds, preprocess_seconds = arrival.found.seconds

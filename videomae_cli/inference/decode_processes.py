@@ -94,7 +94,8 @@ class DecodeProcesses:
             theirs.close()
         if pid < 0:
             ours.close()
-            raise MachineError(f"cannot start a process: {os.strerror(-pid)}", "Use fewer --workers.")
+            what = f"cannot start a process: {os.strerror(-pid)}"
+            raise MachineError(what, "Close other programs, or use fewer --workers.")
         return pid, ours
 
     def end(self, pid: int) -> str:
