@@ -115,7 +115,8 @@ class VideoReader:
         max_pixels: frames of more are refused.
         allow_images: takes a still picture for a video of one frame.
         num_threads: for decoding, 0 for one a core. Where there is damage, or no way to seek, one thread goes over the
-            file again; pixels depend on the number only where damage goes unnoticed.
+            file again; pixels depend on the number only where damage goes unnoticed. One thread notices all that FFmpeg
+            can tell; several may miss it in the last frames that are decoded, in H.264 and H.265.
         pulse: called at every packet that is read: a sign of life, where a file may take long.
 
     Raises:

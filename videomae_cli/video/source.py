@@ -61,7 +61,8 @@ class Source:
         """Has threads decode several frames at once, in H.264 and H.265. Before the first frame; until a restart.
 
         Most of those files have one slice to a frame, which leaves threads for slices nothing to do; and with such
-        threads FFmpeg says nothing of damaged slices. Here damage is told, if some packets too late.
+        threads FFmpeg says nothing of damaged slices. Here damage is told, if some packets too late, and in the last
+        frames that are decoded not always.
         """
         decoder = self.stream.codec_context
         if decoder.name not in _IN_FRAME_THREADS:
