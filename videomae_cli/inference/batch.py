@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .records import Record
 
 _WAIT_SECONDS = 0.1  # between looks at whether to stop
-_JOIN_SECONDS = 0.5  # that a video waits for others to share its pass
+_JOIN_SECONDS = 0.25  # that a video waits for others to share its pass
 
 
 def classify_files(
