@@ -160,3 +160,19 @@ def test_a_halt_leaves_the_rest(videos: list[str], classifier: VideoClassifier) 
     stopped = list(classify_files(classifier, items, Look(batch_size=1), halt=lambda: next(wishes, "now")))
     assert len(stopped) <= 2
     assert all(isinstance(record, Prediction) for record in drained + stopped)
+
+
+def test_a_pass_has_the_precision_that_its_caller_asks_for(videos: list[str], classifier: VideoClassifier) -> None:
+    """Validation while training runs under autocast, which belongs to a thread."""
+    seen = []
+    watched(classifier, lambda clips: seen.append(torch.is_autocast_enabled("cpu")))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert len(list(classify_files(classifier, videos[:2], Look()))) == 2
+    assert set(seen) == {True}
+
+
+def test_a_wish_to_stop_after_a_bug_keeps_what_is_known(videos: list[str], classifier: VideoClassifier) -> None:
+    """The shared pass fails, and then each video is looked at alone, until the wish comes after the second."""
+    sizes = watched(classifier, lambda clips: 1 // (len(clips) == 1))
+    found = list(classify_files(classifier, videos, Look(batch_size=7), halt=lambda: "now" if len(sizes) >= 2 else ""))
+    assert [(type(record), record.path) for record in found] == [(Prediction, path) for path in videos[:2]]

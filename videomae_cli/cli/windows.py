@@ -92,13 +92,14 @@ def classify_long_videos(
     processes: DecodeProcesses | None,
     out: RecordOutput,
 ) -> int:
-    """Label one video after the other, write, tell; returns the exit code. A signal ends it after the next window."""
+    """Label one video after the other, write, tell; returns the exit code. A signal ends it at once."""
     from ..inference.forward import BoundedForward
 
     summary = Summary(num_skipped=plan.num_skipped)
     start = time.monotonic()
     with Interruption() as interruption, Progress(quiet=speaker.quiet) as progress:
-        forward = BoundedForward(classifier, look.batch_size, interruption.halt)
+        # What is known of a video that is not finished is not told, so that nothing is worth waiting for.
+        forward = BoundedForward(classifier, look.batch_size, lambda: "now" if interruption.halt() else "")
         for item in plan.items:
             record = _classify_item(classifier, item, look, forward, processes, interruption, progress)
             if record is None:

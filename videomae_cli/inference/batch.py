@@ -42,7 +42,7 @@ def classify_files(
     look: Look,
     *,
     processes: DecodeProcesses | None = None,
-    halt: Callable[[], Halt] = lambda: "",
+    halt: Callable[[], Halt] | None = None,
     times: Times | None = None,
 ) -> Generator[Record, None, None]:
     """One record for each item.
@@ -53,7 +53,7 @@ def classify_files(
         look: how each video is looked at, and whether records keep the order of `items`.
         processes: decode in them; None decodes in threads, which cannot be stopped when a decoder hangs.
         halt: asked again and again: "drain" begins with no other file, and finishes those that are begun; "now" leaves
-            these too, and the pass under way. What is known by then is still told.
+            these too, and the pass under way. What is known by then is still told. None: passes run in this thread.
         times: where it went is added to it.
 
     Yields:
@@ -141,7 +141,7 @@ class _Passes:
     """
 
     def __init__(
-        self, classifier: VideoClassifier, look: Look, decoder: Decoder, halt: Callable[[], Halt], times: Times
+        self, classifier: VideoClassifier, look: Look, decoder: Decoder, halt: Callable[[], Halt] | None, times: Times
     ) -> None:
         self._classifier, self._top_k, self._decoder = classifier, look.top_k, decoder
         self._forward = BoundedForward(classifier, look.batch_size, halt)
@@ -150,7 +150,7 @@ class _Passes:
 
     def run(self) -> Generator[tuple[int, Record], None, None]:
         """Each input's place and record, as they are known."""
-        while (wish := self._halt()) != "now":
+        while (wish := self._halt() if self._halt else "") != "now":
             if wish:
                 self._decoder.drain()
             is_full = self._num_waiting() >= self._forward.max_views
@@ -185,9 +185,7 @@ class _Passes:
         batch, start = self._next_views(), time.monotonic()
         found = self._compute([(video.prepared.path, views) for video, views in batch])
         self._times.forward_seconds += time.monotonic() - start
-        if found is None:
-            return
-        for (video, _), logits in zip(batch, found, strict=True):
+        for (video, _), logits in zip(batch, found, strict=False):
             if isinstance(logits, Failure):
                 self._open.remove(video)
                 yield video.index, logits
@@ -210,17 +208,22 @@ class _Passes:
             room -= len(views)
         return batch
 
-    def _compute(self, shares: list[tuple[str, torch.Tensor]]) -> list[torch.Tensor | Failure] | None:
-        """The logits of each share (path and its views), or why there are none; None where we are to stop."""
+    def _compute(self, shares: list[tuple[str, torch.Tensor]]) -> list[torch.Tensor | Failure]:
+        """The logits of each share (path and its views), or why there are none; fewer where we are to stop."""
         try:
             logits = self._forward(torch.cat([views for _, views in shares]))
         except Exception as error:
             if len(shares) == 1 or isinstance(error, MachineError | MemoryError):
                 return [blame(shares[0][0], error)]
         else:
-            return None if logits is None else list(torch.split(logits, [len(views) for _, views in shares]))
-        singly = [self._compute([share]) for share in shares]  # to see whose it is
-        return None if None in singly else [found for one in singly if one for found in one]
+            return [] if logits is None else list(torch.split(logits, [len(views) for _, views in shares]))
+        found: list[torch.Tensor | Failure] = []
+        for share in shares:  # to see whose it is
+            one = self._compute([share])
+            if not one:
+                break
+            found += one
+        return found
 
     def _conclude(self, video: _OpenVideo) -> Record:
         try:

@@ -1,6 +1,7 @@
 """Forward passes of a bounded number of views, which shrinks when memory does not suffice.
 
-A thread computes and the caller waits, so that a pass of many seconds holds up no signal.
+Where the caller may want to stop, a thread computes and the caller waits, so that a pass of many seconds holds up no
+signal. Else the caller's thread does: autocast and the current device, which belong to a thread, are the caller's then.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class BoundedForward:
     Args:
         classifier: whose it is.
         max_views: at once; None takes what suits model and machine.
-        halt: asked again and again; at "now" the pass under way is left alone.
+        halt: asked again and again; at "now" the pass under way is left alone. None: nobody will ask for that.
 
     Attributes:
         max_views: at once, from now on: half as many each time that memory did not suffice.
     """
 
     def __init__(
-        self, classifier: VideoClassifier, max_views: int | None, halt: Callable[[], Halt] = lambda: ""
+        self, classifier: VideoClassifier, max_views: int | None, halt: Callable[[], Halt] | None = None
     ) -> None:
         self._classifier, self._halt = classifier, halt
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
@@ -70,6 +71,10 @@ class BoundedForward:
         return torch.cat(done)
 
     def _pass(self, views: torch.Tensor) -> torch.Tensor | None:
+        if self._halt is None:
+            return self._classifier.logits_of_pixels(views)
+        if self._halt() == "now":
+            return None
         future = self._thread.submit(self._classifier.logits_of_pixels, views)
         try:
             while not wait([future], _WAIT_SECONDS).done:

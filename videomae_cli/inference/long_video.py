@@ -19,7 +19,7 @@ from ..video.container import DEFAULT_MAX_PIXELS
 from ..video.sequence import ahead
 from .classifier import to_scores
 from .device import memory_told
-from .forward import BoundedForward, Halt
+from .forward import BoundedForward
 from .prepare import blame
 from .records import Failure, SampledFrames, ScoredLabel
 from .timeline import LabelHolder, ScoredWindow, WindowedPrediction, merge_windows
@@ -52,7 +52,7 @@ def classify_windows(
     *,
     forward: BoundedForward | None = None,
     processes: DecodeProcesses | None = None,
-    halt: Callable[[], Halt] = lambda: "",
+    halt: Callable[[], object] = lambda: "",
 ) -> Generator[Step | Record, None, None]:
     """Label a long video: its windows one by one as they are known, and then its record.
 
@@ -72,7 +72,7 @@ def classify_windows(
     Raises:
         MachineError: out of memory and the like.
     """
-    forward = forward or BoundedForward(classifier, look.batch_size, halt)
+    forward = forward or BoundedForward(classifier, look.batch_size)
     try:
         with (
             memory_told(f"while {path!r} was labelled", SMALLER),
@@ -89,7 +89,7 @@ def _parts(
     look: Look,
     batch_size: int,
     processes: DecodeProcesses | None,
-    halt: Callable[[], Halt],
+    halt: Callable[[], object],
 ) -> Generator[Part | Failure, None, None]:
     assert look.windowing is not None
     read = WindowReader(

@@ -6,6 +6,7 @@ actor that dies (the system or a node took it) is up to Ray.
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .records import Record
 
 _WAIT_SECONDS = 0.1  # between looks at whether to stop
-_PATIENCE_SECONDS = 5.0  # for Ray, when all is over
+_PATIENCE_SECONDS = 3.0  # for Ray, when all is over
 
 
 def classify_on_ray(
@@ -57,15 +58,28 @@ def classify_on_ray(
     if not paths:
         return
     noted: set[str] = set()
-    with closing(_Driver(job, paths)) as driver:
+    num_left = len(paths)
+    with closing(_start_driver(job, paths)) as driver:
         while (found := driver.take(halt)) is not None:
             if isinstance(found, VideoMAEError):
                 raise found
             if not isinstance(found, str):
+                num_left -= 1
                 yield found
             elif found not in noted:
                 noted.add(found)
                 note(found)
+    if num_left and not halt():
+        raise MachineError(
+            f"Ray lost {num_left} of {len(paths)} records", "Begin the run again; --resume keeps the rest."
+        )
+
+
+def _start_driver(job: Job, paths: Sequence[str]) -> _Driver:
+    try:
+        return _Driver(job, paths)
+    except OSError as error:
+        raise MachineError(f"cannot start a process: {error.strerror}", "Close other programs.") from error
 
 
 class _Driver:
@@ -77,21 +91,21 @@ class _Driver:
     """
 
     def __init__(self, job: Job, paths: Sequence[str]) -> None:
-        self._channel, theirs = Pipe()
-        line, environment = command("videomae_cli.inference.ray_driver", str(theirs.fileno()))
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
-        with theirs:
+        self._channel, theirs = Pipe(duplex=False)
+        line, environment = command("videomae_cli.inference.ray_driver", str(theirs.fileno()))
+        with theirs, tempfile.TemporaryFile() as work:  # a pipe of ours would make us wait until Ray is imported
+            pickle.dump((job, paths), work)
+            work.seek(0)
             self._process = subprocess.Popen(
                 line,
                 env={"RAY_USAGE_STATS_ENABLED": "0"} | environment,
                 pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
+                stdin=work,
                 stdout=subprocess.DEVNULL,
                 stderr=self._said,
                 start_new_session=True,
             )
-        with suppress(ConnectionError):  # what became of it `take` finds out
-            self._channel.send((job, paths))
 
     def take(self, halt: Callable[[], str]) -> Record | VideoMAEError | str | None:
         """What an actor says next; None at the end.
@@ -105,15 +119,17 @@ class _Driver:
         while True:
             is_halted = bool(halt())
             if self._channel.poll(0 if is_halted else _WAIT_SECONDS):
-                return self._receive()
+                return self._receive(halt)
             if is_halted:
                 return None
 
-    def _receive(self) -> Record | VideoMAEError | str | None:
+    def _receive(self, halt: Callable[[], str]) -> Record | VideoMAEError | str | None:
         try:
             found: Record | VideoMAEError | str | None = pickle.loads(self._channel.recv_bytes())
             return found
         except (EOFError, OSError):
+            if halt():  # whoever signalled us may have signalled the driver too
+                return None
             code = self._process.wait()
             error = MachineError(
                 f"Ray ended by itself, with {f'exit code {code}' if code >= 0 else signal.Signals(-code).name}",
@@ -130,6 +146,7 @@ class _Driver:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_PATIENCE_SECONDS)
         finally:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._said.close()

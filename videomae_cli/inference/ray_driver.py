@@ -10,13 +10,15 @@ import logging
 import math
 import os
 import pickle
+import select
+import signal
 import sys
 import threading
 import traceback
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 
 import ray
 import ray.data
@@ -35,20 +37,23 @@ _CORES_EACH = 2  # of an actor without an accelerator
 _STORE_BYTES = 128 * 2**20  # of a Ray of our own: it holds paths and records
 
 
-def drive(channel: Connection) -> None:
+def drive(work: IO[bytes], channel: Connection) -> None:
     """Do one job.
 
     Args:
-        channel: gives a job and its paths, and takes pickles: of what actors say, of a MachineError, of None at the
-            end. Where its other end is closed, all is over.
+        work: holds the pickle of a job and its paths, which `ray_batch.py` wrote.
+        channel: takes pickles: of what actors say, of a MachineError, of None at the end. Where its other end is
+            closed, all is over.
     """
-    job, paths = channel.recv()
+    job, paths = pickle.load(work)
     # The kernel kills a Ray of our own when the thread that started it is gone: this one, at the very end.
     listener = threading.Thread(target=_end_when_unwanted, args=(channel,))
     listener.start()
-    with suppress(ConnectionError):  # nobody is interested any more
-        channel.send_bytes(pickle.dumps(_pass_on(job, paths, channel)))
-    listener.join()
+    try:
+        _send(channel, pickle.dumps(_pass_on(job, paths, channel)))
+        listener.join()
+    finally:  # also where Ray's handler of SIGTERM raised SystemExit: the listener must not be waited for
+        _kill_group()
 
 
 def _pass_on(job: Job, paths: Sequence[str], channel: Connection) -> MachineError | None:
@@ -56,9 +61,9 @@ def _pass_on(job: Job, paths: Sequence[str], channel: Connection) -> MachineErro
     try:
         _start_ray()
         for row in _share_out(job, paths).iter_rows():
-            channel.send_bytes(row["found"])
-    except (MachineError, ConnectionError) as error:
-        return error if isinstance(error, MachineError) else None
+            _send(channel, row["found"])
+    except MachineError as error:
+        return error
     except Exception as error:
         return _told(error, "Ray gave up", "--debug shows what it says; `ray status` too.")
     return None
@@ -67,10 +72,26 @@ def _pass_on(job: Job, paths: Sequence[str], channel: Connection) -> MachineErro
 def _end_when_unwanted(channel: Connection) -> None:
     """Wait until the other end is closed, or its process is gone; then end Ray, and this process."""
     try:
-        channel.poll(None)
+        poll = select.poll()
+        poll.register(channel.fileno(), 0)  # nothing but the end is waited for
+        poll.poll()
     finally:
-        ray.shutdown()
-        os._exit(0)
+        try:
+            ray.shutdown()
+        finally:
+            _kill_group()
+
+
+def _kill_group() -> NoReturn:
+    """End this process and all of Ray that it has started: some of its agents would stay for a minute."""
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+    raise AssertionError("this process is of the group")
+
+
+def _send(channel: Connection, message: bytes) -> None:
+    """Send, unless nobody is interested any more: then the listener ends all."""
+    with suppress(ConnectionError):
+        channel.send_bytes(message)
 
 
 def _start_ray() -> None:
@@ -134,4 +155,4 @@ def _told(error: Exception, what: str, hint: str) -> MachineError:
 
 
 if __name__ == "__main__":
-    drive(Connection(int(sys.argv[1])))
+    drive(sys.stdin.buffer, Connection(int(sys.argv[1]), readable=False))
